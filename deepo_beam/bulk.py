@@ -1,0 +1,146 @@
+"""The bulk job: a configuration in, a pipeline out, and a summary when it has run.
+
+``list images -> group by bucket -> label (journal) -> publish (tables, manifest, summary, _SUCCESS)``
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection
+
+from deepo_beam import __version__, storage
+from deepo_beam.config import LabelConfig
+from deepo_beam.errors import ObjectNotFoundError, RunStoppedError
+from deepo_beam.inputs import expand_input
+from deepo_beam.lake.publish import roll_forward, run_uri
+from deepo_beam.lake.summary import Summary
+from deepo_beam.preflight import check_inputs, check_output, input_options, prepare
+from deepo_beam.run import RunPlan, new_run_id
+from deepo_beam.transforms import LabelBuckets, ListImages, PublishTables, SelectImages
+from deepo_beam.transforms.label_images import BUCKETS
+
+_log = logging.getLogger(__name__)
+DEFAULT_RUNNER = "FnApiRunner"
+
+
+def build(pipeline: beam.Pipeline, config: LabelConfig, plan: RunPlan) -> PCollection[Summary]:
+    """The whole job as a graph.
+
+    Args:
+        pipeline: to add it to.
+        config: what to list.
+        plan: how to label; it has an output.
+
+    Returns:
+        One element, when ``_SUCCESS`` is there.
+    """
+    images = (
+        pipeline
+        | "ListImages" >> ListImages(config.inputs, input_options(config))
+        | "SelectImages" >> SelectImages(limit=config.limit, sample=config.sample, seed=config.seed)
+    )
+    labelled = images | "LabelImages" >> LabelBuckets(plan)
+    return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan, manifest_facts(config))
+
+
+def prepare_run(config: LabelConfig) -> tuple[LabelConfig, RunPlan]:
+    """Everything before the first call: finish what an earlier run left half published, then check.
+
+    Returns:
+        The configuration with every input readable by workers, and the plan.
+
+    Raises:
+        ConfigError: an option cannot be meant, nothing matches, or the output belongs to another dataset.
+        PreflightError: key, model or output cannot be used.
+        StorageError: the output or an input cannot be read.
+    """
+    config.model  # noqa: B018 - raises if there is none, before anything is looked at
+    if check_output(config) is not None:
+        for summary in roll_forward(config.output_uri, manifest_facts(config)):
+            _log.warning("completed run %s, which had stopped while it published", summary.run_id)
+    config = config.model_copy(update={"run_id": config.run_id or new_run_id()})
+    if "-" in config.inputs:
+        config = _keep_standard_input(config)
+    check_inputs(config)
+    return config, prepare(config)
+
+
+def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> Summary:
+    """Run the job to its end.
+
+    Args:
+        config: from :func:`prepare_run`.
+        plan: from :func:`prepare_run`.
+        beam_flags: Beam's own options, as on a command line; they win over those of the configuration.
+
+    Returns:
+        The summary, also of a run that stopped early.
+
+    Raises:
+        RunStoppedError: the pipeline ended and left no summary.
+    """
+    options = pipeline_options(config, beam_flags)
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, config, plan)
+    pipeline.run().wait_until_finish()
+    return read_summary(plan)
+
+
+def read_summary(plan: RunPlan) -> Summary:
+    """What the run wrote at its end.
+
+    Raises:
+        RunStoppedError: there is none.
+    """
+    assert plan.output is not None
+    try:
+        data = storage.read_bytes(run_uri(plan.output, plan.run_id, "summary.json"))
+    except ObjectNotFoundError:
+        raise RunStoppedError(f"run {plan.run_id} ended without a summary; the same command goes on with it") from None
+    return Summary(**json.loads(data))
+
+
+def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> PipelineOptions:
+    """Beam's options: those of the configuration, then the flags; the default runner is in process."""
+    flags = [*_as_flags(config.beam), *beam_flags]
+    options = PipelineOptions(flags)
+    runner = options.get_all_options(drop_default=True).get("runner")
+    if runner is None:
+        return PipelineOptions([*flags, f"--runner={DEFAULT_RUNNER}"])
+    if runner == "DirectRunner":
+        _log.warning("DirectRunner would look for another runner first: using %s", DEFAULT_RUNNER)
+        return PipelineOptions([*flags, f"--runner={DEFAULT_RUNNER}"])
+    return options
+
+
+def manifest_facts(config: LabelConfig) -> dict[str, object]:
+    """What the manifest says beside the files."""
+    versions = {"deepo_beam": __version__, "apache_beam": beam.__version__}
+    return {"versions": versions, "config": config.public_dict()}
+
+
+def _as_flags(options: dict[str, object]) -> list[str]:
+    flags = []
+    for name, value in options.items():
+        if value is True:
+            flags.append(f"--{name}")
+        elif value is not False and value is not None:
+            values = value if isinstance(value, list) else [value]
+            flags += [f"--{name}={item}" for item in values]
+    return flags
+
+
+def _keep_standard_input(config: LabelConfig) -> LabelConfig:
+    """Standard input as a list in the output: it is read once, and workers are elsewhere."""
+    assert config.run_id is not None
+    index = config.inputs.index("-")
+    images = expand_input("-", index=index, options=input_options(config))
+    text = "".join(f"{image.location or image.image_uri}\n" for image in images)
+    uri = run_uri(config.output_uri, config.run_id, "stdin.txt")
+    storage.write_bytes(uri, text.encode("utf-8", "surrogateescape"))
+    return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)})

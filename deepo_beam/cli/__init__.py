@@ -1,0 +1,55 @@
+"""The ``deepo-beam`` command: one module for each of its commands.
+
+Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 failures above what is allowed;
+4 accounting broken; 5 stopped early, resumable; 6 preflight or credentials; 7 another run holds the output.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from deepo_beam._version import __version__
+from deepo_beam.cli.emulator import emulator
+from deepo_beam.cli.label import label
+from deepo_beam.cli.specs import specs
+from deepo_beam.errors import DeepoBeamError
+
+app = typer.Typer(
+    name="deepo-beam",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Label images in bulk with Deepomatic models, into Parquet tables.",
+)
+app.command("label")(label)
+app.command("specs")(specs)
+app.command("emulator")(emulator)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Show the version and end.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ()) -> None:
+    """Run the command; an error of ours is one line on standard error, anything else is a bug and says so.
+
+    Args:
+        arguments: after the command's name; None takes those of the process. What follows a ``--`` is Beam's.
+        beam_flags: Beam's own options.
+    """
+    ours = list(sys.argv[1:] if arguments is None else arguments)
+    if "--" in ours:
+        position = ours.index("--")
+        ours, beam_flags = ours[:position], [*beam_flags, *ours[position + 1 :]]
+    try:
+        app(args=ours, obj=tuple(beam_flags), prog_name="deepo-beam")
+    except DeepoBeamError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)

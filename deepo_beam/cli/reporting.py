@@ -1,0 +1,85 @@
+"""What the command says: log lines and the summary, on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import typer
+
+from deepo_beam.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deepo_beam.lake.summary import Summary
+
+
+_BEAM_NOISE = "apitools not found"  # what every import of plain apache-beam says; nothing here needs it
+
+
+class LogFormat(str, Enum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """One JSON object a line."""
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def set_up_logging(level: str, style: LogFormat) -> None:
+    """Log to standard error.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise ConfigError(f"--log-level {level!r}: give DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.addFilter(lambda record: not record.getMessage().startswith(_BEAM_NOISE))
+    handler.setFormatter(_JsonFormatter() if style is LogFormat.JSON else plain)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def print_summary(summary: Summary) -> None:
+    """The summary for people."""
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    say(f"run {summary.run_id} of {summary.output}, {summary.model}{_version(summary)}")
+    say(
+        f"  listed {summary.listed:,} = {summary.succeeded:,} succeeded + {summary.no_detection:,} without labels"
+        f" + {summary.failed:,} failed + {summary.reused:,} reused + {summary.skipped:,} skipped"
+        f" + {summary.duplicate:,} duplicate + {summary.not_attempted:,} not attempted"
+    )
+    say(
+        f"  {summary.calls:,} calls ({summary.retries:,} retries, {summary.possibly_billed_twice:,} possibly"
+        f" billed twice), {summary.polls:,} polls, {summary.labels:,} labels,"
+        f" {summary.seconds:,.1f} s, {summary.images_per_s:,.1f} images/s"
+    )
+    for name, numbers in (("errors", summary.errors_by_code), ("other versions", summary.other_versions)):
+        if numbers:
+            say(f"  {name}: " + ", ".join(f"{key} {count:,}" for key, count in numbers.items()))
+    if summary.stopped:
+        say(f"  stopped: {summary.stopped}")
+    if summary.published:
+        say(f"  tables: {summary.output}/labels/run_id={summary.run_id}/ (images/, errors/ beside it)")
+
+
+def _version(summary: Summary) -> str:
+    return "" if summary.model_version_id is None else f" version {summary.model_version_id}"

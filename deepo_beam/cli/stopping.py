@@ -1,0 +1,33 @@
+"""Ctrl-C and SIGTERM: the first stops in order, the second at once, and is as safe as kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from deepo_beam.transforms import _process
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def on_signals() -> Iterator[None]:
+    """Handle both signals while the block runs."""
+    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
+    name = signal.Signals(number).name
+    if _process.stopping():
+        os._exit(128 + number)
+    sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
+    _process.stop_all(f"stopped by {name}; the same command goes on")

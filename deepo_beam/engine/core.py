@@ -1,0 +1,495 @@
+"""The decisions of the labelling engine: a state machine without threads, clock or network.
+
+An image goes ``backlog -> claimed -> taken (read, waits for its turn) -> on the wire -> waiting for its task
+-> settled``; a refusal, a lost or a failed task sends it back to the backlog. The shell asks what to do next
+(``next_post``, ``next_poll``, ``next_flush``) and tells what came of it. Every method takes ``now`` in
+monotonic seconds, so that a simulation can drive it through any schedule.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from deepo_beam.api import Task
+from deepo_beam.api.retry import full_jitter_s
+from deepo_beam.engine.blame import Blame
+from deepo_beam.engine.ledger import Flush, Ledger, claims_per_s
+from deepo_beam.engine.meters import RateMeter, SenderCount, window_size
+from deepo_beam.engine.outbox import Outbox
+from deepo_beam.engine.rate import Throttle
+from deepo_beam.engine.settings import EngineSettings
+from deepo_beam.engine.tasks import Answered, TaskFailed, TaskLost, Tasks, Verdict
+from deepo_beam.engine.work import Counters, Entry, Job, NotAttempted, Outcome, Settled, Work
+from deepo_beam.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    DeepoBeamError,
+    EndpointError,
+    ForbiddenError,
+    RunStoppedError,
+    Stage,
+    ThrottledError,
+)
+from deepo_beam.records import Accepted, Finished, Reason, Released
+from deepo_beam.text import clean_text
+from deepo_beam.types import Facts, Failure, ImageResult, ModelRef, Status, Timings
+
+_NEVER = float("inf")
+_SIZE_GUESS = 1_000_000  # bytes that an image of unlisted size is taken to hold until it is read
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What every record of a run carries: its id, the model asked, and the pinned version (None: not pinned)."""
+
+    run_id: str
+    model: ModelRef
+    model_version_id: int | None
+
+
+class Core:
+    """One process's engine. Not thread-safe: the shell holds a lock around every call."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        run: RunFacts,
+        *,
+        now: float,
+        wall_us: Callable[[float], int],
+        rng: random.Random,
+    ) -> None:
+        """Nothing to do yet.
+
+        Args:
+            settings: the numbers to work by.
+            run: goes into every record.
+            now: monotonic seconds.
+            wall_us: turns monotonic seconds into microseconds since 1970 UTC, for the records.
+            rng: for jitter only.
+        """
+        self.counters = Counters()
+        self.fatal: DeepoBeamError | None = None
+        self.store_failed = False
+        self._settings = settings
+        self._run = run
+        self._wall_us = wall_us
+        self._rng = rng
+        self._throttle = Throttle(settings.rate_per_s, rng)
+        self._blame = Blame(settings.outage_posts)
+        self._tasks = Tasks(settings)
+        self._ledger = Ledger(settings, run.run_id, now)
+        self._outbox = Outbox()
+        self._senders = SenderCount(settings.max_senders)
+        self._accepted_rate = RateMeter(window_s=1.0)
+        self._post_rate = RateMeter()
+        self._delayed: list[tuple[float, int, Job]] = []
+        self._ticket = itertools.count()
+        self._taken: set[Job] = set()
+        self._held_bytes = 0
+        self._stop_at: float | None = None
+
+    # --- work in, outcomes out -----------------------------------------------------------------------
+
+    def submit(self, works: Iterable[Work], now: float) -> None:
+        """Queue labellings; every one comes back as exactly one outcome, unless its owner is cancelled."""
+        for work in works:
+            self._outbox.expect(work.owner)
+            job = Job(work, queued_at=now, reason=work.reason, attempt=work.attempts_used)
+            if work.image.problem is not None:
+                job.tries += 1
+                self._settle(job, Status.FAILED, now, failure=work.image.problem)
+            elif work.resume is not None:
+                job.facts, job.taken_at = work.resume.facts, now
+                self._tasks.add(job, work.resume.task_id, now, known=True)
+            else:
+                self._enqueue(job)
+
+    def take_outcomes(self, owner: int) -> list[Outcome]:
+        """What has settled since the last call."""
+        return self._outbox.take(owner)
+
+    def outstanding(self, owner: int) -> int:
+        """Labellings of this owner without an outcome."""
+        return self._outbox.outstanding(owner)
+
+    def durable(self, owner: int) -> bool:
+        """Everything that is known of this owner's images is in the journal; asks for a flush if not."""
+        if self._ledger.unwritten(owner) == 0:
+            return True
+        self._ledger.hurry()
+        return False
+
+    def backlog(self) -> int:
+        """Labellings queued and not yet taken by a sender."""
+        return len(self._ledger.backlog) + len(self._ledger.claimed)
+
+    def backlog_wanted(self, now: float) -> int:
+        """A backlog from which the senders do not starve for a second."""
+        return max(64, round(self._post_rate.per_s(now)))
+
+    def cancel(self, owner: int) -> None:
+        """Forget an owner. What is on the wire is still recorded, so that it is not paid for again."""
+        self._outbox.forget(owner)
+        for job in itertools.chain(self._ledger.jobs(), self._taken, (item[2] for item in self._delayed)):
+            job.cancelled = job.cancelled or job.work.owner == owner
+        for job in self._ledger.remove_cancelled():
+            self._release(job)
+        self._delayed = [item for item in self._delayed if not item[2].cancelled]
+        heapq.heapify(self._delayed)
+        for job in self._tasks:
+            if job.work.owner == owner:
+                self._tasks.remove(job)
+
+    # --- posting -------------------------------------------------------------------------------------
+
+    @property
+    def senders_wanted(self) -> int:
+        """Threads that should post at present."""
+        return self._senders.wanted
+
+    def next_post(self, now: float) -> Job | float:
+        """The job to read and post now, or the time to ask again (infinite: when something has changed)."""
+        self._watch(now)
+        self._promote(now)
+        claimed = self._ledger.claimed
+        if self._stop_at is not None or not claimed:
+            return self._delayed[0][0] if self._delayed else _NEVER
+        if self._ledger.stalled(now):
+            return now + 0.1
+        pause_s = self._blame.breaker.may_post(now)
+        if pause_s > 0:
+            return now + pause_s
+        size = claimed[0].work.image.size_bytes or _SIZE_GUESS
+        room = self._held_bytes + size <= self._settings.max_buffer_bytes or not self._taken
+        if not room or len(self._taken) >= self._senders.wanted or not self._window_has_room(now):
+            return _NEVER
+        job = claimed.popleft()
+        job.taken_at, job.sent = now, False
+        self._hold(job, size)
+        self._taken.add(job)
+        return job
+
+    def loaded(self, job: Job, facts: Facts, held_bytes: int) -> None:
+        """The image was read; ``held_bytes`` (>= 0) are kept until it is posted."""
+        job.facts = facts
+        self._hold(job, held_bytes)
+
+    def load_failed(self, job: Job, failure: Failure, facts: Facts, now: float) -> None:
+        """The image cannot be read, or is none. A failing store is asked again, a bad image is not."""
+        job.facts = facts
+        job.loads += 1
+        self._drop(job)
+        self._release(job)
+        if failure.stage is Stage.READ and failure.retryable and job.loads < self._settings.load_attempts:
+            self._retry_later(job, now, job.loads)
+        else:
+            job.tries += 1
+            self._settle(job, Status.FAILED, now, failure=failure)
+
+    def turn(self, job: Job, now: float) -> float | None:
+        """May it be posted at once? 0.0: yes, and it counts as posted; > 0: seconds to wait; None: never."""
+        if self._stop_at is not None or job.cancelled:
+            self._drop(job)
+            self._release(job)
+            self._not_attempted(job)
+            return None
+        if self._ledger.stalled(now):
+            return 0.1
+        wait_s = self._blame.breaker.may_post(now) or self._throttle.take(now)
+        if wait_s > 0:
+            return wait_s
+        self._blame.breaker.starts_post()
+        job.sent, job.posted_at = True, now
+        job.calls += 1
+        self._post_rate.add(now)
+        self.counters.called(job)
+        return 0.0
+
+    def accepted(self, job: Job, task_id: str, now: float) -> None:
+        """The service took the call."""
+        self._posted(job, now)
+        self._throttle.accepted()
+        self._blame.accepted()
+        self._accepted_rate.add(now)
+        run, work = self._run, job.work
+        accepted = Accepted(
+            run_id=run.run_id,
+            image=work.image,
+            generation=work.generation,
+            attempt=job.attempt,
+            task_id=task_id,
+            model_version_id=run.model_version_id,
+            facts=job.facts,
+            recorded_us=self._wall_us(now),
+        )
+        self._note(job, accepted)
+        if not job.cancelled:
+            self._tasks.add(job, task_id, now)
+
+    def refused(self, job: Job, error: ApiError, now: float) -> None:
+        """The call failed: decide who is at fault, and whether it is made again."""
+        self._posted(job, now)
+        if not error.maybe_billed:
+            self._release(job)
+            self.counters.not_billed(job)
+        if isinstance(error, ThrottledError):
+            self._throttled(job, error, now)
+        elif isinstance(error, EndpointError):
+            self._stop_with(error, now)
+            self._not_attempted(job)
+        elif isinstance(error, BadRequestError) or not error.retryable:
+            self._blame.breaker.answered()
+            job.tries += 1
+            self._settle(job, Status.FAILED, now, failure=_submit_failure(error))
+        else:
+            self._failed_call(job, error, now)
+
+    # --- polling -------------------------------------------------------------------------------------
+
+    def next_poll(self, now: float) -> tuple[str, ...] | float:
+        """Up to 100 task ids to ask for now, or the time to ask again."""
+        self._watch(now)
+        due = self._tasks.next_poll(now)
+        self.counters.polls += not isinstance(due, float)
+        return due
+
+    def polled(self, ids: Sequence[str], tasks: Iterable[Task], now: float) -> None:
+        """The service answered a poll for ``ids``; an id without a task is unknown to it."""
+        for job, verdict in self._tasks.answered(ids, tasks, now):
+            self._learned(job, verdict, now)
+
+    def poll_failed(self, ids: Sequence[str], error: ApiError, now: float) -> None:
+        """A poll was not answered: ask again later, for it costs nothing; a revoked key ends the run."""
+        if isinstance(error, (AuthenticationError, ForbiddenError)):
+            self._stop_with(error, now)
+        polls = self._tasks.polls
+        pause_s = full_jitter_s(polls.failures, base_s=0.1, cap_s=5.0, rng=self._rng)
+        if isinstance(error, ThrottledError):
+            pause_s = max(pause_s, error.retry_after or 0.0)
+        polls.failed(tuple(ids), now, pause_s=pause_s)
+        for job, verdict in self._tasks.unanswered(ids, now):
+            self._learned(job, verdict, now)
+
+    # --- the journal ---------------------------------------------------------------------------------
+
+    def next_flush(self, now: float) -> Flush | float:
+        """What to write durably now, claims first, or the time to ask again. Two may be out at a time."""
+        self._promote(now)
+        # While the service is down one claimed call is enough: the probe.
+        may_claim = self._stop_at is None and not (self._blame.breaker.open and self._ledger.claimed)
+        rate = claims_per_s(self._post_rate.per_s(now), self._throttle.rate_per_s) if may_claim else 0.0
+        claims = self._ledger.next_claims(now, posts_per_s=rate, wall_us=self._wall_us(now))
+        if isinstance(claims, Flush):
+            return claims
+        facts = self._ledger.next_facts(now)
+        if isinstance(facts, Flush):
+            return facts
+        return min(claims, facts, self._delayed[0][0] if self._delayed else _NEVER)
+
+    def flushed(self, flush: Flush) -> None:
+        """It is durable."""
+        self._ledger.flushed(flush)
+
+    def flush_failed(self, flush: Flush, error: DeepoBeamError, now: float) -> None:
+        """It is not known to be durable, and is tried again until the store's deadline."""
+        self._ledger.flush_failed(flush, now, pause_s=self._rng.uniform(0.2, 1.0))
+        if self._ledger.failing_for_s(now) > self._settings.store_deadline_s:
+            self.store_failed = True
+            self._stop_with(RunStoppedError(f"the output cannot be written: {error}"), now)
+
+    # --- stopping ------------------------------------------------------------------------------------
+
+    def stop(self, now: float) -> None:
+        """Post nothing more. What is in flight is waited for, for a while; the rest is not attempted."""
+        if self._stop_at is not None:
+            return
+        self._stop_at = now
+        with_claim, without = self._ledger.withdraw()
+        for job in with_claim:
+            self._release(job)
+        delayed = [item[2] for item in self._delayed]
+        self._delayed.clear()
+        for job in [*with_claim, *without, *delayed]:
+            self._not_attempted(job)
+
+    def _stop_with(self, error: DeepoBeamError, now: float) -> None:
+        self.fatal = self.fatal or error
+        self.stop(now)
+
+    def _watch(self, now: float) -> None:
+        """The deadlines of the whole run."""
+        limit = self._settings.outage_deadline_s
+        down_since, refused_since = self._blame.breaker.down_since, self._throttle.refused_since
+        if down_since is not None and now - down_since > limit:
+            self._stop_with(RunStoppedError(f"the service was down for {limit:.0f} s"), now)
+        if refused_since is not None and now - refused_since > limit:
+            self._stop_with(RunStoppedError(f"the service refused every call (429) for {limit:.0f} s"), now)
+        if self._stop_at is not None and now > self._stop_at + self._settings.drain_s:
+            for job in self._tasks:
+                self._tasks.remove(job)
+                self._not_attempted(job)
+
+    # --- what becomes of a job -----------------------------------------------------------------------
+
+    def _learned(self, job: Job, verdict: Verdict, now: float) -> None:
+        if isinstance(verdict, Answered):
+            self._settle(job, verdict.status, now, outputs=verdict.outputs)
+            return
+        job.tries += 1
+        again = False
+        if isinstance(verdict, TaskLost):
+            again = self._may_repost(job, Reason.TASK_LOST)
+        elif isinstance(verdict, TaskFailed) and self._may_rerun(job):
+            job.task_reruns += 1
+            job.reason, again = Reason.TASK_ERROR, True
+        if again:
+            self._retry_later(job, now, job.tries)
+        else:
+            self._settle(job, Status.FAILED, now, failure=verdict.failure)
+
+    def _throttled(self, job: Job, error: ThrottledError, now: float) -> None:
+        self._blame.breaker.answered()
+        self._throttle.refused(now, retry_after_s=error.retry_after, accepted_per_s=self._accepted_rate.per_s(now))
+        self.counters.refused += 1
+        self.counters.throttled_s = self._throttle.paused_s
+        self._enqueue(job, first=True)
+
+    def _failed_call(self, job: Job, error: ApiError, now: float) -> None:
+        self._blame.failed(job, now)
+        if error.maybe_billed:
+            again = self._may_repost(job, Reason.ANSWER_UNKNOWN)
+        else:
+            again = not self._exhausted(job, now)
+            job.reason = job.reason if job.reason.may_bill_twice else Reason.REFUSED
+        if again:
+            self._retry_later(job, now, job.tries + job.suspected)
+        else:
+            job.tries, job.suspected = job.tries + job.suspected, 0
+            self._settle(job, Status.FAILED, now, failure=_submit_failure(error))
+
+    def _exhausted(self, job: Job, now: float) -> bool:
+        """Enough tries, or enough time, while the service answered others."""
+        late = job.first_failed_at is not None and now - job.first_failed_at > self._settings.stuck_max_s
+        tries = job.work.failed_attempts + job.tries + job.suspected
+        return job.tries > 0 and (tries >= self._settings.attempts or late)
+
+    def _may_repost(self, job: Job, reason: Reason) -> bool:
+        """Once more although it may have been billed; counted and limited."""
+        if job.reposts >= self._settings.max_reposts:
+            return False
+        job.reposts += 1
+        job.reason = reason
+        return True
+
+    def _may_rerun(self, job: Job) -> bool:
+        settings = self._settings
+        return job.task_reruns < settings.max_task_reruns and job.work.failed_attempts + job.tries < settings.attempts
+
+    def _enqueue(self, job: Job, *, first: bool = False) -> None:
+        if self._stop_at is not None or job.cancelled:
+            self._not_attempted(job)
+        elif first:
+            self._ledger.backlog.appendleft(job)
+        else:
+            self._ledger.backlog.append(job)
+
+    def _retry_later(self, job: Job, now: float, tries: int) -> None:
+        if self._stop_at is not None or job.cancelled:
+            self._not_attempted(job)
+            return
+        base_s, cap_s = self._settings.retry_base_s, self._settings.retry_cap_s
+        wait_s = full_jitter_s(tries, base_s=base_s, cap_s=cap_s, rng=self._rng)
+        heapq.heappush(self._delayed, (now + wait_s, next(self._ticket), job))
+
+    def _promote(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ledger.backlog.appendleft(heapq.heappop(self._delayed)[2])
+
+    def _settle(
+        self,
+        job: Job,
+        status: Status,
+        now: float,
+        *,
+        outputs: str | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        run, work = self._run, job.work
+        answered_before = work.resume if job.calls == 0 else None
+        result = ImageResult(
+            image=work.image,
+            model=run.model,
+            model_version_id=(answered_before or run).model_version_id,
+            status=status,
+            outputs=outputs,
+            failure=failure,
+            facts=job.facts,
+            task_id=job.task_id,
+            attempts=job.tries + job.suspected + (status is not Status.FAILED),
+            calls=job.calls,
+            timings=_timings(job, now),
+            finished_us=self._wall_us(now),
+            generation=work.generation,
+        )
+        self._note(job, Finished(run.run_id, result))
+        self.counters.ended(status)
+        self._outbox.put(work.owner, [Settled(work, result)])
+
+    def _not_attempted(self, job: Job) -> None:
+        self.counters.not_attempted += not job.cancelled
+        self._outbox.put(job.work.owner, [NotAttempted(job.work)])
+
+    # --- book-keeping --------------------------------------------------------------------------------
+
+    def _note(self, job: Job, record: Accepted | Finished | Released) -> None:
+        self._ledger.record(Entry(job.work.owner, job.work.bucket, record))
+
+    def _release(self, job: Job) -> None:
+        image_id, generation = job.work.image.image_id, job.work.generation
+        self._note(job, Released(self._run.run_id, image_id, generation, job.attempt, sent=job.sent))
+
+    def _posted(self, job: Job, now: float) -> None:
+        self._senders.posted(now, all_busy=len(self._taken) >= self._senders.wanted)
+        self._drop(job)
+
+    def _hold(self, job: Job, size: int) -> None:
+        self._held_bytes += size - job.held_bytes
+        job.held_bytes = size
+
+    def _drop(self, job: Job) -> None:
+        """The sender is done with it."""
+        self._hold(job, 0)
+        self._taken.discard(job)
+
+    @property
+    def in_flight(self) -> int:
+        """Labellings that a sender has taken or whose task is waited for."""
+        return len(self._taken) + len(self._tasks)
+
+    def _window_has_room(self, now: float) -> bool:
+        self.counters.in_flight = self.in_flight
+        limit = self._settings.max_in_flight
+        if limit is None:
+            limit = window_size(self._post_rate.per_s(now), self._tasks.polls.p95_s())
+        return len(self._taken) + self._tasks.in_window < limit
+
+
+def _submit_failure(error: ApiError) -> Failure:
+    message = clean_text(str(error), max_chars=1000)
+    return Failure(Stage.SUBMIT, error.code, message, error.retryable, error.status)
+
+
+def _timings(job: Job, now: float) -> Timings:
+    """Where the time went; a task of an earlier run has waited since this one asked for it."""
+    submitted_at = job.accepted_at or now
+    return Timings(
+        queue_ms=round(1000 * max(0.0, job.taken_at - job.queued_at)),
+        submit_ms=round(1000 * max(0.0, submitted_at - job.posted_at)) if job.calls else 0,
+        wait_ms=round(1000 * max(0.0, now - job.accepted_at)) if job.accepted_at else 0,
+    )

@@ -1,0 +1,92 @@
+"""Which task ids to ask for, and when. Pure; the clock is handed in.
+
+A task is first asked for shortly before the time at which most have been done, then every 5 % of its age (at
+least 50 ms). Calls are paced: at most max(10/s, 0.06 x finished images/s), and a call that is not full waits
+50 ms for company, so that the cost of polling stays far below that of posting.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass, field
+
+from deepo_beam.engine.meters import Quantiles, RateMeter
+
+MAX_IDS = 100  # Deepomatic API v0.7: the task list is paged by 100
+_FIRST_GUESS_S = 0.1
+_LATENCY_GUESS_S = 1.0
+
+
+@dataclass
+class PollSchedule:
+    """The ids that wait, by the time at which they are due."""
+
+    latencies: Quantiles = field(default_factory=Quantiles)
+    finished: RateMeter = field(default_factory=RateMeter)
+    _due: list[tuple[float, int, str]] = field(default_factory=list)
+    _ticket: itertools.count[int] = field(default_factory=itertools.count)
+    _next_call: float = 0.0
+    _last_call: float = float("-inf")
+    _failures: int = 0
+
+    def add(self, task_id: str, now: float) -> None:
+        """A task was accepted just now."""
+        self._push(now + 0.9 * self.latencies.at(0.1, _FIRST_GUESS_S), task_id)
+
+    def add_known(self, task_id: str, now: float) -> None:
+        """A task of an earlier run: it is probably done."""
+        self._push(now, task_id)
+
+    def again(self, task_id: str, age_s: float, now: float) -> None:
+        """It was still pending."""
+        self._push(now + max(0.05, 0.05 * age_s), task_id)
+
+    def observed(self, latency_s: float, now: float) -> None:
+        """A task was seen finished, ``latency_s`` after it was accepted."""
+        self.latencies.add(latency_s)
+        self.finished.add(now)
+
+    def p95_s(self) -> float:
+        """Of the latencies from accepted to seen finished; a guess before the first."""
+        return self.latencies.at(0.95, _LATENCY_GUESS_S)
+
+    def take(self, now: float) -> tuple[str, ...] | float:
+        """Up to 100 due ids, or the time (monotonic seconds, may be infinite) at which to ask again."""
+        if not self._due:
+            return float("inf")
+        if now < self._next_call:
+            return self._next_call
+        if now < self._due[0][0]:
+            return max(self._due[0][0], self._last_call + 0.05)
+        if now < self._last_call + 0.05 and not self._full(now):
+            return self._last_call + 0.05
+        ids: list[str] = []
+        while self._due and len(ids) < MAX_IDS and self._due[0][0] <= now:
+            ids.append(heapq.heappop(self._due)[2])
+        self._last_call = now
+        self._next_call = now + 1.0 / max(10.0, 0.06 * self.finished.per_s(now))
+        return tuple(ids)
+
+    def answered(self) -> None:
+        """A call was answered."""
+        self._failures = 0
+
+    def failed(self, ids: tuple[str, ...], now: float, *, pause_s: float) -> None:
+        """A call was not answered; its ids are due again after the pause, and so is any call."""
+        self._failures += 1
+        self._next_call = max(self._next_call, now + pause_s)
+        for task_id in ids:
+            self._push(now + pause_s, task_id)
+
+    @property
+    def failures(self) -> int:
+        """Calls not answered in a row."""
+        return self._failures
+
+    def _full(self, now: float) -> bool:
+        # The hundred earliest of a heap are not simply its first hundred, but near enough for a pace.
+        return len(self._due) >= MAX_IDS and self._due[MAX_IDS - 1][0] <= now
+
+    def _push(self, due: float, task_id: str) -> None:
+        heapq.heappush(self._due, (due, next(self._ticket), task_id))

@@ -1,0 +1,12 @@
+"""From what a user names to images: globs, folders, lists, standard input, URLs, ``errors/`` of earlier runs.
+
+No Beam, no reading of images. Everything streams: neither a list nor its images are held in memory.
+"""
+
+from __future__ import annotations
+
+from deepo_beam.inputs.classify import InputKind, classify_input
+from deepo_beam.inputs.expand import expand_input
+from deepo_beam.inputs.rows import InputOptions
+
+__all__ = ["InputKind", "InputOptions", "classify_input", "expand_input"]

@@ -1,0 +1,105 @@
+"""``dataset.json``: what an output is about. Made once; a run that means something else is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from deepo_beam import storage
+from deepo_beam.errors import DatasetMismatchError, ObjectNotFoundError
+from deepo_beam.lake.journal import Store
+from deepo_beam.lake.schemas import FORMAT_VERSION
+from deepo_beam.types import ModelRef
+
+ID_RULE = 1  # of deepo_beam.identity; a change of the rule would make every known image a new one
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What must never change below one output.
+
+    Attributes:
+        model: kind and id, as ``spec echo-v1``.
+        api_host: of the service.
+        show_discarded, max_predictions: change what an answer holds.
+        buckets: parts of the journal, >= 1.
+        id_rule: how image ids are made.
+        format_version: of the journal.
+    """
+
+    model: str
+    api_host: str
+    show_discarded: bool
+    max_predictions: int | None
+    buckets: int
+    id_rule: int = ID_RULE
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(
+        cls,
+        model: ModelRef,
+        *,
+        api_host: str,
+        show_discarded: bool,
+        max_predictions: int | None,
+        buckets: int,
+    ) -> Dataset:
+        """What a run with these options would make."""
+        return cls(str(model), api_host, show_discarded, max_predictions, buckets)
+
+
+def find_dataset(output: str, store: Store = storage) -> Dataset | None:
+    """What an existing output is about, None if it is empty or not there.
+
+    Raises:
+        DatasetMismatchError: it is something else, or of a later format.
+        StorageError: it cannot be read.
+    """
+    uri = store.join(output, "dataset.json")
+    try:
+        values = json.loads(store.read_bytes(uri))
+    except ObjectNotFoundError:
+        for other in store.list_objects(output):
+            raise DatasetMismatchError(
+                f"{output} is not empty ({other.uri}) and has no dataset.json: it is not an output of deepo-beam;"
+                " give another --output"
+            ) from None
+        return None
+    except ValueError:
+        raise DatasetMismatchError(f"{uri} is not JSON: restore it, or give another --output") from None
+    names = {field.name for field in dataclasses.fields(Dataset)}
+    if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION or set(values) != names:
+        raise DatasetMismatchError(
+            f"{uri} is of format {values.get('format_version') if isinstance(values, dict) else None!r},"
+            f" this deepo-beam writes format {FORMAT_VERSION}: use the version that made it"
+        )
+    return Dataset(**values)
+
+
+def check_same(output: str, existing: Dataset, wanted: Dataset) -> None:
+    """Refuse to mix two things in one output; the number of buckets is the output's own affair.
+
+    Raises:
+        DatasetMismatchError: names every difference with both values.
+    """
+    differences = [
+        f"{field.name} is {getattr(existing, field.name)!r}, this run wants {getattr(wanted, field.name)!r}"
+        for field in dataclasses.fields(Dataset)
+        if field.name != "buckets" and getattr(existing, field.name) != getattr(wanted, field.name)
+    ]
+    if differences:
+        raise DatasetMismatchError(
+            f"{output} belongs to another dataset: {'; '.join(differences)}; give another --output"
+        )
+
+
+def write_dataset(output: str, dataset: Dataset, store: Store = storage) -> None:
+    """Make an output.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    data = json.dumps(dataclasses.asdict(dataset), indent=2).encode()
+    store.write_bytes(store.join(output, "dataset.json"), data + b"\n")

@@ -1,0 +1,143 @@
+"""The journal of an output: segments of records in one folder per bucket; a thin shell over a store.
+
+``<output>/journal/bucket=00042/<run id>-<writer>-<number>.parquet``. A segment is written once, whole, and
+never changed; only compaction replaces segments by one that says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+from deepo_beam import storage
+from deepo_beam.errors import ObjectNotFoundError, StorageError
+from deepo_beam.lake.merge import ImageState, merge
+from deepo_beam.lake.records import decode_records, encode_records
+from deepo_beam.records import Record
+
+# A compaction deletes the segments of a bucket in one go: one new look is enough, two if it was slow.
+_MAX_LISTINGS = 5
+
+
+class Listed(Protocol):
+    """An object as a store lists it."""
+
+    @property
+    def uri(self) -> str:
+        """Of the object, below the folder that was listed."""
+
+
+class Store(Protocol):
+    """What the journal needs of a store; :mod:`deepo_beam.storage` has it, and so has a model of one."""
+
+    def read_bytes(self, uri: str) -> bytes:
+        """The whole object; raises ObjectNotFoundError or StorageError."""
+
+    def write_bytes(self, uri: str, data: bytes) -> None:
+        """Create or replace the object, atomically and durably; raises StorageError."""
+
+    def list_objects(self, folder: str, *, recursive: bool = True) -> Iterable[Listed]:
+        """The objects below a folder, complete ones only; a missing folder is empty."""
+
+    def join(self, base: str, *parts: str) -> str:
+        """A URI below ``base``."""
+
+
+def segment_name(run_id: str, writer: str, number: int) -> str:
+    """The file name of a segment: ``<run id>-<writer>-<number>.parquet``.
+
+    Args:
+        run_id: the run that writes it.
+        writer: 8 hex digits, chosen anew for each process and bundle attempt, so that no two write one name.
+        number: 0, 1, ... of this writer.
+    """
+    return f"{run_id}-{writer}-{number:06d}.parquet"
+
+
+class Journal:
+    """The journal below one output."""
+
+    def __init__(self, output: str, store: Store = storage) -> None:
+        self._store = store
+        self._folder = store.join(output, "journal")
+
+    def bucket_folder(self, bucket: int) -> str:
+        """The URI of the folder of a bucket (>= 0): its number has five digits."""
+        return self._store.join(self._folder, f"bucket={bucket:05d}")
+
+    def segments(self, bucket: int) -> list[str]:
+        """The names of a bucket's segments, sorted; empty if it has none.
+
+        Raises:
+            StorageError: the store cannot list them.
+        """
+        listed = self._store.list_objects(self.bucket_folder(bucket), recursive=False)
+        names = (entry.uri.rsplit("/", 1)[-1] for entry in listed)
+        return sorted(name for name in names if name.endswith(".parquet"))
+
+    def append(self, bucket: int, segment: str, records: Sequence[Record]) -> None:
+        """Write a segment; when this returns, its records outlive a crash. No records: nothing is written.
+
+        Args:
+            bucket: of all the records' images.
+            segment: from :func:`segment_name`; the same name again replaces the segment, so that a write of
+                which the end is unknown may be repeated.
+            records: in any order.
+
+        Raises:
+            StorageError: it may or may not have been written; write it again.
+        """
+        if records:
+            self._store.write_bytes(self._uri(bucket, segment), encode_records(records))
+
+    def read(self, bucket: int, covered: Collection[str]) -> dict[str, ImageState]:
+        """The state of every image of a bucket.
+
+        Args:
+            bucket: which.
+            covered: the names of this bucket's segments that complete publishes cover.
+
+        Returns:
+            Image id to state, sorted by image id.
+
+        Raises:
+            StorageError: as :meth:`read_records`.
+        """
+        segments = self.read_records(bucket)
+        return merge((record, name in covered) for name, records in segments.items() for record in records)
+
+    def read_records(self, bucket: int) -> dict[str, list[Record]]:
+        """The records of a bucket by the name of their segment, sorted by it.
+
+        A segment that is gone by the time it is read has been replaced: the bucket is listed again.
+
+        Raises:
+            StorageError: a segment cannot be read, is damaged, or is listed but missing each time.
+        """
+        known: dict[str, list[Record]] = {}
+        missing = ""
+        for _ in range(_MAX_LISTINGS):
+            names = self.segments(bucket)
+            try:
+                for name in names:
+                    if (missing := name) not in known:
+                        known[name] = self._read_segment(bucket, name)
+            except ObjectNotFoundError:
+                continue
+            return {name: known[name] for name in names}
+        uri = self._uri(bucket, missing)
+        raise StorageError(f"journal segment {uri} is listed, but was missing {_MAX_LISTINGS} times; try again")
+
+    def _read_segment(self, bucket: int, name: str) -> list[Record]:
+        uri = self._uri(bucket, name)
+        data = self._store.read_bytes(uri)
+        try:
+            return decode_records(data)
+        except ValueError as error:
+            raise StorageError(
+                f"journal segment {uri} ({len(data)} bytes) cannot be read: {error}; restore it from a copy,"
+                " or remove it: what only it recorded is then labelled, and paid for, again"
+            ) from error
+
+    def _uri(self, bucket: int, segment: str) -> str:
+        return self._store.join(self.bucket_folder(bucket), segment)

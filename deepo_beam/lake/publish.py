@@ -1,0 +1,247 @@
+"""From the journal to the tables: an intent first, then its files, then ``_SUCCESS``.
+
+The intent (``runs/<id>/publish.json``) names the segments that it covers and the shards that it will write,
+so that whoever finds it without ``_SUCCESS`` can finish it: names and contents are determined by it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from deepo_beam import storage
+from deepo_beam.errors import ObjectNotFoundError
+from deepo_beam.lake.journal import Journal, Store
+from deepo_beam.lake.summary import Summary
+from deepo_beam.lake.tables import FailedImage, encode_table, errors_table, images_table, labels_table
+from deepo_beam.lake.tally import BucketTally, states_of, to_publish
+from deepo_beam.types import Status
+
+ROWS_PER_SHARD = 500_000
+TABLES = ("labels", "images", "errors")
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a publish will do.
+
+    Attributes:
+        run_id: whose partition is written.
+        segments: covered segments by bucket.
+        shards: buckets of each shard; shard k is ``part-<k>.parquet`` of every table.
+        summary: of the run, as far as it was known then.
+    """
+
+    run_id: str
+    segments: Mapping[int, tuple[str, ...]]
+    shards: tuple[tuple[int, ...], ...]
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """One file of a table: path below the output, rows, bytes, SHA-256 in hex."""
+
+    path: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+def run_uri(output: str, run_id: str, name: str, store: Store = storage) -> str:
+    """A file of a run: ``publish.json``, ``summary.json``, ``manifest.json``, ``_SUCCESS``, ``config.json``."""
+    return store.join(output, "runs", run_id, name)
+
+
+def is_published(output: str, run_id: str, store: Store = storage) -> bool:
+    """The run is complete.
+
+    Raises:
+        StorageError: the store cannot say.
+    """
+    return _read(run_uri(output, run_id, "_SUCCESS", store), store) is not None
+
+
+def load_intents(output: str, store: Store = storage) -> tuple[list[Intent], list[Intent]]:
+    """The intents that were completed and those that were not.
+
+    Raises:
+        StorageError: they cannot be read.
+    """
+    uris = {listed.uri for listed in store.list_objects(store.join(output, "runs"))}
+    done: list[Intent] = []
+    left: list[Intent] = []
+    for uri in sorted(uri for uri in uris if uri.endswith("/publish.json")):
+        intent = decode_intent(store.read_bytes(uri))
+        complete = run_uri(output, intent.run_id, "_SUCCESS", store) in uris
+        (done if complete else left).append(intent)
+    return done, left
+
+
+def coverage(intents: Iterable[Intent]) -> dict[int, frozenset[str]]:
+    """Covered segments by bucket."""
+    covered: dict[int, set[str]] = {}
+    for intent in intents:
+        for bucket, names in intent.segments.items():
+            covered.setdefault(bucket, set()).update(names)
+    return {bucket: frozenset(names) for bucket, names in covered.items()}
+
+
+def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, first: bool) -> Intent:
+    """Share out the rows. Pure.
+
+    Args:
+        tallies: of every bucket with something in it.
+        summary: of the run.
+        first: nothing was published before: then the tables are made even if they are empty.
+    """
+    shards: list[tuple[int, ...]] = []
+    shard: list[int] = []
+    rows = 0
+    ordered = sorted(tallies, key=lambda tally: tally.bucket)
+    for tally in (tally for tally in ordered if tally.images):
+        size = tally.images + tally.labels
+        if shard and rows + size > ROWS_PER_SHARD:
+            shards.append(tuple(shard))
+            shard, rows = [], 0
+        shard.append(tally.bucket)
+        rows += size
+    if shard or (first and not shards):
+        shards.append(tuple(shard))
+    segments = {tally.bucket: tally.segments for tally in ordered if tally.segments}
+    return Intent(summary.run_id, segments, tuple(shards), summary)
+
+
+def write_intent(output: str, intent: Intent, store: Store = storage) -> Intent:
+    """Make an intent durable and return it; one that is there already stands.
+
+    Raises:
+        StorageError: it may or may not have been written.
+    """
+    uri = run_uri(output, intent.run_id, "publish.json", store)
+    existing = _read(uri, store)
+    if existing is not None:
+        return decode_intent(existing)
+    store.write_bytes(uri, encode_intent(intent))
+    return intent
+
+
+def write_shard(
+    output: str, intent: Intent, number: int, covered: Mapping[int, frozenset[str]], store: Store = storage
+) -> list[PublishedFile]:
+    """Write one file of each table; again gives the same files.
+
+    Args:
+        output: of the run.
+        intent: durable.
+        number: of the shard, from 0.
+        covered: segments by bucket that publishes before this one cover.
+        store: where to write.
+
+    Raises:
+        StorageError: some of it may have been written; write it again.
+    """
+    journal = Journal(output, store)
+    results, failed = [], []
+    for bucket in intent.shards[number]:
+        records = journal.read_records(bucket)
+        wanted = {name: records[name] for name in intent.segments.get(bucket, ()) if name in records}
+        for state in to_publish(states_of(wanted, covered.get(bucket, frozenset()))):
+            assert state.to_publish is not None
+            result = state.to_publish.result
+            results.append(result)
+            if result.status is Status.FAILED:
+                since = state.failed_since_us or result.finished_us
+                failed.append(FailedImage(result, since, result.finished_us))
+    tables = zip(TABLES, (labels_table(results), images_table(results), errors_table(failed)), strict=True)
+    files = []
+    for name, table in tables:
+        path = f"{name}/run_id={intent.run_id}/part-{number:05d}.parquet"
+        data = encode_table(table)
+        store.write_bytes(store.join(output, path), data)
+        files.append(PublishedFile(path, table.num_rows, len(data), hashlib.sha256(data).hexdigest()))
+    return files
+
+
+def commit(
+    output: str,
+    intent: Intent,
+    files: Iterable[PublishedFile],
+    facts: Mapping[str, object],
+    store: Store = storage,
+    *,
+    seconds: float | None = None,
+) -> Summary:
+    """Write manifest, summary and ``_SUCCESS``: the run is complete.
+
+    Args:
+        output: of the run.
+        intent: durable.
+        files: of all shards.
+        facts: what else the manifest says: versions and configuration.
+        store: where to write.
+        seconds: wall time of the run by now; None keeps that of the intent.
+
+    Raises:
+        StorageError: it is not known to be complete.
+    """
+    entries = sorted(files, key=lambda file: file.path)
+    labels = sum(file.rows for file in entries if file.path.startswith("labels/"))
+    summary = dataclasses.replace(intent.summary, labels=labels)
+    if seconds is not None:
+        summary = summary.after(seconds)
+    manifest = {
+        "run_id": intent.run_id,
+        **facts,
+        "files": [dataclasses.asdict(file) for file in entries],
+    }
+    for name, values in (("manifest.json", manifest), ("summary.json", dataclasses.asdict(summary))):
+        uri = run_uri(output, intent.run_id, name, store)
+        store.write_bytes(uri, json.dumps(values, indent=2).encode() + b"\n")
+    # One byte, for some stores have no empty objects.
+    store.write_bytes(run_uri(output, intent.run_id, "_SUCCESS", store), b"\n")
+    return summary
+
+
+def roll_forward(output: str, facts: Mapping[str, object], store: Store = storage) -> list[Summary]:
+    """Complete every publish that was begun and not ended; whoever holds the output does this first.
+
+    Raises:
+        StorageError: as the steps.
+    """
+    done, left = load_intents(output, store)
+    covered = coverage(done)
+    summaries = []
+    for intent in left:
+        files = [
+            file for number in range(len(intent.shards)) for file in write_shard(output, intent, number, covered, store)
+        ]
+        summaries.append(commit(output, intent, files, facts, store))
+        covered = coverage([*done, *left[: len(summaries)]])
+    return summaries
+
+
+def encode_intent(intent: Intent) -> bytes:
+    """As JSON."""
+    return json.dumps(dataclasses.asdict(intent)).encode()
+
+
+def decode_intent(data: bytes) -> Intent:
+    """The inverse of :func:`encode_intent`."""
+    values = json.loads(data)
+    return Intent(
+        run_id=values["run_id"],
+        segments={int(bucket): tuple(names) for bucket, names in values["segments"].items()},
+        shards=tuple(tuple(shard) for shard in values["shards"]),
+        summary=Summary(**values["summary"]),
+    )
+
+
+def _read(uri: str, store: Store) -> bytes | None:
+    try:
+        return store.read_bytes(uri)
+    except ObjectNotFoundError:
+        return None

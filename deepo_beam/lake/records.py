@@ -1,0 +1,202 @@
+"""The journal's records (:mod:`deepo_beam.records`) as bytes: a segment is one small Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepo_beam.errors import ErrorCode, Stage
+from deepo_beam.lake.rows import record_row
+from deepo_beam.lake.schemas import FORMAT_VERSION, FORMAT_VERSION_KEY, JOURNAL, record_batch
+from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.types import (
+    Facts,
+    Failure,
+    ImageInfo,
+    ImageRef,
+    ImageResult,
+    ModelKind,
+    ModelRef,
+    Status,
+    Timings,
+)
+
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
+
+# No descriptions in a segment: they would be most of its bytes.
+_SEGMENT_SCHEMA = pa.schema([field.remove_metadata() for field in JOURNAL], metadata=JOURNAL.metadata)
+
+
+def encode_records(records: Sequence[Record]) -> bytes:
+    """Records as a Parquet file with the columns :data:`deepo_beam.lake.schemas.JOURNAL`.
+
+    Not kept of an image, since they do not describe it for good: ``location`` (it may hold a signature),
+    ``input_index``, ``line`` and ``problem`` (the failure of the result says it).
+
+    Args:
+        records: in any order; an empty sequence gives a valid file without rows.
+
+    Returns:
+        The bytes of the file; equal records give equal bytes.
+    """
+    batch = record_batch(_SEGMENT_SCHEMA, [record_row(record) for record in records])
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        _SEGMENT_SCHEMA,
+        compression="snappy",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+    ) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def decode_records(data: bytes) -> list[Record]:
+    """The records of a segment, in its order; columns are read by name.
+
+    Columns that are not in the schema are ignored; nullable ones that are missing read as null, so segments
+    of older and newer versions of this package can be read as long as the format version is the same.
+
+    Raises:
+        ValueError: the bytes are no segment, are damaged, or have a format version that is not known.
+    """
+    try:
+        columns, count = _read_columns(data)
+        return [_record(columns, index) for index in range(count)]
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"not a readable Parquet file: {error}") from error
+
+
+def _read_columns(data: bytes) -> tuple[Columns, int]:
+    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+        version = (file.metadata.metadata or {}).get(FORMAT_VERSION_KEY.encode())
+        if version != str(FORMAT_VERSION).encode():
+            seen = "none" if version is None else version.decode(errors="replace")
+            raise ValueError(f"journal format version is {seen}, this program reads {FORMAT_VERSION}")
+        present = set(file.schema_arrow.names)
+        names = [name for name in JOURNAL.names if name in present]
+        table = file.read(columns=names, use_threads=False)
+    columns: dict[str, Sequence[Any]] = {}
+    for field in JOURNAL:
+        if field.name in present:
+            columns[field.name] = _python_values(table[field.name])
+        elif field.nullable:
+            columns[field.name] = [None] * table.num_rows
+        else:
+            raise ValueError(f"column {field.name} is missing")
+    return columns, table.num_rows
+
+
+def _python_values(column: pa.ChunkedArray) -> Sequence[Any]:
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if pa.types.is_timestamp(column.type):  # a datetime would cost ten times as much, and cannot hold all
+        column = column.cast(pa.int64())
+    values: Sequence[Any] = column.to_pylist()
+    return values
+
+
+def _record(columns: Columns, index: int) -> Record:
+    kind = columns["kind"][index]
+    if kind == "finished":
+        return Finished(_need(columns, "run_id", index), _result(columns, index))
+    if kind == "accepted":
+        return _accepted(columns, index)
+    if kind in ("claimed", "released"):
+        return _claim(columns, index)
+    raise ValueError(f"row {index}: {kind!r} is no kind of record")
+
+
+def _need(columns: Columns, name: str, index: int) -> Any:
+    value = columns[name][index]
+    if value is None:
+        raise ValueError(f"row {index}: a record of kind {columns['kind'][index]} needs column {name}")
+    return value
+
+
+def _claim(columns: Columns, index: int) -> Claimed | Released:
+    run_id, image_id = _need(columns, "run_id", index), _need(columns, "image_id", index)
+    generation, attempt = _need(columns, "generation", index), _need(columns, "attempt", index)
+    if columns["kind"][index] == "released":
+        return Released(run_id, image_id, generation, attempt)
+    reason, recorded_us = Reason(columns["reason"][index]), _need(columns, "recorded_at", index)
+    return Claimed(run_id, image_id, generation, attempt, reason, recorded_us)
+
+
+def _accepted(columns: Columns, index: int) -> Accepted:
+    return Accepted(
+        run_id=_need(columns, "run_id", index),
+        image=_image(columns, index),
+        generation=_need(columns, "generation", index),
+        attempt=_need(columns, "attempt", index),
+        task_id=_need(columns, "task_id", index),
+        model_version_id=columns["model_version_id"][index],
+        facts=_facts(columns, index),
+        recorded_us=_need(columns, "recorded_at", index),
+    )
+
+
+def _result(columns: Columns, index: int) -> ImageResult:
+    return ImageResult(
+        image=_image(columns, index),
+        model=ModelRef(ModelKind(columns["model_kind"][index]), _need(columns, "model_id", index)),
+        model_version_id=columns["model_version_id"][index],
+        status=Status(columns["status"][index]),
+        outputs=columns["outputs"][index],
+        failure=_failure(columns, index),
+        facts=_facts(columns, index),
+        task_id=columns["task_id"][index],
+        attempts=columns["attempts"][index] or 0,
+        calls=columns["calls"][index] or 0,
+        timings=Timings(
+            columns["queue_ms"][index] or 0, columns["submit_ms"][index] or 0, columns["wait_ms"][index] or 0
+        ),
+        finished_us=_need(columns, "recorded_at", index),
+        generation=_need(columns, "generation", index),
+    )
+
+
+def _image(columns: Columns, index: int) -> ImageRef:
+    uri = _need(columns, "image_uri", index)
+    return ImageRef(
+        image_id=_need(columns, "image_id", index),
+        image_uri=uri,
+        location=uri,
+        crop=columns["crop"][index],
+        external_id=columns["external_id"][index],
+        attributes=tuple(columns["attributes"][index] or ()),
+        size_bytes=columns["listed_size_bytes"][index],
+        modified_us=columns["listed_modified_at"][index],
+        source=columns["source"][index],
+    )
+
+
+def _facts(columns: Columns, index: int) -> Facts:
+    info = None
+    if (media_type := columns["media_type"][index]) is not None:
+        width, height = _need(columns, "width", index), _need(columns, "height", index)
+        info = ImageInfo(media_type, width, height, columns["exif_orientation"][index])
+    return Facts(
+        info=info,
+        content_sha256=columns["content_sha256"][index],
+        size_bytes=columns["size_bytes"][index],
+        modified_us=columns["modified_at"][index],
+    )
+
+
+def _failure(columns: Columns, index: int) -> Failure | None:
+    code = columns["error_code"][index]
+    if code is None:
+        return None
+    return Failure(
+        stage=Stage(columns["stage"][index]),
+        code=ErrorCode(code),
+        message=_need(columns, "error_message", index),
+        retryable=_need(columns, "retryable", index),
+        http_status=columns["http_status"][index],
+    )

@@ -1,0 +1,128 @@
+"""What a run did to one bucket, from its listing and its journal alone. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from deepo_beam.lake.listing import ListedEntry
+from deepo_beam.lake.merge import ImageState, merge
+from deepo_beam.lake.plan import Disposition
+from deepo_beam.records import Claimed, Record, Released
+from deepo_beam.types import ImageResult, Status
+
+Segments = Mapping[str, list[Record]]
+
+
+@dataclass(frozen=True, slots=True)
+class BucketTally:
+    """Sums over one bucket; they add up over buckets.
+
+    Attributes:
+        bucket: which.
+        segments: of its journal, as seen by the publish.
+        images: results to be published.
+        labels: rows that they make in ``labels``.
+        counts: by the names of the summary.
+        billed_twice: calls made although an earlier one may have been billed, by reason.
+        errors_by_code: of this run's failed images.
+        versions: reused images by the model version that labelled them ("" where it was not pinned).
+    """
+
+    bucket: int
+    segments: tuple[str, ...]
+    images: int
+    labels: int
+    counts: Counter[str]
+    billed_twice: Counter[str] = field(default_factory=Counter)
+    errors_by_code: Counter[str] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+
+
+def states_of(segments: Segments, covered: Collection[str]) -> dict[str, ImageState]:
+    """The state of every image of a bucket; ``covered``: the segments that earlier publishes cover."""
+    return merge((record, name in covered) for name, records in segments.items() for record in records)
+
+
+def to_publish(states: Mapping[str, ImageState]) -> list[ImageState]:
+    """The images with an outcome that is in no table yet."""
+    return [state for state in states.values() if state.to_publish is not None]
+
+
+def tally_bucket(
+    bucket: int,
+    listing: Iterable[ListedEntry],
+    segments: Segments,
+    *,
+    covered: Collection[str],
+    run_id: str,
+) -> BucketTally:
+    """Account for every entry of a bucket.
+
+    Args:
+        bucket: which.
+        listing: of this run.
+        segments: records by segment, all that there are.
+        covered: names of the segments that complete publishes cover.
+        run_id: of this run.
+    """
+    states = states_of(segments, covered)
+    unpublished = [state.to_publish.result for state in to_publish(states) if state.to_publish]
+    tally = BucketTally(
+        bucket=bucket,
+        segments=tuple(sorted(segments)),
+        images=len(unpublished),
+        labels=sum(_label_count(result) for result in unpublished),
+        counts=Counter(),
+    )
+    for entry in listing:
+        _count_entry(tally, entry, states, run_id)
+    _count_calls(tally, segments, covered, run_id)
+    return tally
+
+
+def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> None:
+    tally.counts["listed"] += 1
+    tally.counts["duplicate_conflicts"] += entry.conflict
+    if entry.disposition is not Disposition.LABEL:
+        tally.counts[entry.disposition.value] += 1
+        if entry.disposition is Disposition.REUSED:
+            finished = states[entry.image_id].finished
+            version = finished.result.model_version_id if finished else None
+            tally.versions["" if version is None else str(version)] += 1
+        return
+    state = states.get(entry.image_id)
+    if state is None or state.finished is None or state.finished.run_id != run_id:
+        tally.counts["not_attempted"] += 1
+        return
+    result = state.finished.result
+    tally.counts[result.status.value] += 1
+    if result.status is Status.FAILED and result.failure is not None:
+        tally.errors_by_code[result.failure.code.value] += 1
+
+
+def _count_calls(tally: BucketTally, segments: Segments, covered: Collection[str], run_id: str) -> None:
+    """Calls from claims, so that none is forgotten by a crash; claims of unpublished runs are told here."""
+    claims: dict[tuple[str, str, int, int], Claimed] = {}
+    released: dict[tuple[str, str, int, int], bool] = {}
+    for record in _uncovered(segments, covered):
+        if isinstance(record, Claimed):
+            claims[record.run_id, record.image_id, record.generation, record.attempt] = record
+        elif isinstance(record, Released):
+            released[record.run_id, record.image_id, record.generation, record.attempt] = record.sent
+    called = Counter(key[1:3] for key in claims if key[0] == run_id and released.get(key, True))
+    tally.counts["calls"] = called.total()
+    tally.counts["retries"] = called.total() - len(called)
+    for key, claim in claims.items():
+        if claim.reason.may_bill_twice and key not in released:
+            tally.billed_twice[claim.reason.value] += 1
+
+
+def _uncovered(segments: Segments, covered: Collection[str]) -> Iterable[Record]:
+    return (record for name, records in segments.items() if name not in covered for record in records)
+
+
+def _label_count(result: ImageResult) -> int:
+    # Counted without parsing: it only decides how rows are shared out among files.
+    return 0 if result.outputs is None else result.outputs.count('"label_id":')

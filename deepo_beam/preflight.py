@@ -1,0 +1,202 @@
+"""What is checked before the first call: the key, the model, the output, the input. No Beam."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deepo_beam import __version__, storage
+from deepo_beam.api import ApiSettings, Client, OutputSpec
+from deepo_beam.config import LabelConfig
+from deepo_beam.engine import EngineSettings
+from deepo_beam.errors import (
+    ApiError,
+    AuthenticationError,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+    PreflightError,
+    StorageError,
+)
+from deepo_beam.inputs import InputOptions, expand_input
+from deepo_beam.lake.dataset import Dataset, check_same, find_dataset, write_dataset
+from deepo_beam.lake.publish import is_published, run_uri
+from deepo_beam.run import RunPlan, new_run_id
+from deepo_beam.types import ModelKind, Payload
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the service says of the model.
+
+    Attributes:
+        current_version_id: what a call runs now; None if it is not told.
+        outputs: what its answers look like; None if it is not told.
+    """
+
+    current_version_id: int | None
+    outputs: tuple[OutputSpec, ...] | None
+
+
+def prepare(config: LabelConfig) -> RunPlan:
+    """Check everything and decide the run. Sends no image; makes the output if there is none.
+
+    Raises:
+        ConfigError: an option cannot be meant, or the output belongs to another dataset.
+        PreflightError: key, model or output cannot be used.
+        StorageError: the output cannot be read.
+    """
+    api = config.api_settings()
+    output = config.output_uri if config.output else None
+    dataset = check_output(config) if output is not None else None
+    with Client(api, config.credentials) as client:
+        facts = check_model(client, config)
+    pinned = facts.current_version_id if config.pin_version or config.version_id is not None else None
+    plan = RunPlan(
+        run_id=config.run_id or new_run_id(),
+        output=output,
+        model=config.model,
+        model_version_id=pinned,
+        expected=facts.outputs,
+        api=api,
+        credentials=config.credentials,
+        payload=config.payload,
+        show_discarded=config.show_discarded,
+        max_predictions=config.max_predictions,
+        max_image_bytes=config.max_image_bytes,
+        buckets=dataset.buckets if dataset else config.buckets,
+        retry=config.retry,
+        max_attempts=config.max_attempts,
+        engine=EngineSettings(
+            rate_per_s=config.rate,
+            max_in_flight=config.max_in_flight,
+            max_buffer_bytes=config.max_buffer,
+            attempts=config.max_attempts,
+        ),
+        started_us=time.time_ns() // 1000,
+    )
+    if output is not None:
+        _open_output(config, plan, output, new=dataset is None)
+    return plan
+
+
+def check_output(config: LabelConfig) -> Dataset | None:
+    """What the output is about, None if there is none yet.
+
+    Raises:
+        DatasetMismatchError: it belongs to another dataset.
+        ConfigError: the run of that name is complete.
+        StorageError: it cannot be read.
+    """
+    output = config.output_uri
+    existing = find_dataset(output)
+    if existing is not None:
+        check_same(output, existing, _dataset(config, config.api_settings()))
+    if config.run_id is not None and is_published(output, config.run_id):
+        raise ConfigError(f"run {config.run_id} of {output} is complete: give another --run-id")
+    return existing
+
+
+def check_model(client: Client, config: LabelConfig) -> ModelFacts:
+    """Ask for the account and the model.
+
+    Raises:
+        PreflightError: the key is refused, there is no such model, or nothing to run yet.
+    """
+    model = config.model
+    host = client.settings.host
+    try:
+        client.account()
+        if model.kind is ModelKind.SPEC:
+            return _check_specification(client, model.id, pin=config.pin_version)
+        version = client.version(model.id)
+        outputs = client.specification(version.spec_id).outputs if version.spec_id else None
+        return ModelFacts(version.id, outputs)
+    except AuthenticationError as error:
+        raise PreflightError(f"{host} refuses the API key: {error}; check DEEPOMATIC_API_KEY") from None
+    except ForbiddenError as error:
+        raise PreflightError(f"the API key may not use {model}: {error}") from None
+    except NotFoundError as error:
+        raise PreflightError(f"{host} knows no {model}: {error}; list what there is with `deepo-beam specs`") from None
+    except ApiError as error:
+        raise PreflightError(f"{host} does not answer as the API does: {error}") from None
+
+
+def check_inputs(config: LabelConfig) -> None:
+    """See that the inputs match something.
+
+    Raises:
+        ConfigError: none was given, one cannot be meant, or nothing matches.
+        StorageError: one cannot be read.
+    """
+    if not config.inputs:
+        raise ConfigError("no input: name images, a glob, a folder or a list")
+    options = input_options(config)
+    for index, text in enumerate(config.inputs):
+        for image in expand_input(text, index=index, options=options):
+            _check_payload(config, image.location)
+            return
+    if not config.allow_empty:
+        raise ConfigError(
+            f"nothing matches {_listed(config.inputs)}: check the spelling, or allow it with --allow-empty"
+        )
+
+
+def input_options(config: LabelConfig) -> InputOptions:
+    """How lists are read."""
+    return InputOptions(
+        uri_column=config.uri_column,
+        id_column=config.id_column,
+        bbox_column=config.bbox_column,
+        polygon_column=config.polygon_column,
+    )
+
+
+def _check_payload(config: LabelConfig, location: str) -> None:
+    remote = location.lower().startswith(("http://", "https://"))
+    if config.payload is Payload.URL and location and not remote:
+        raise ConfigError(f"--payload url takes http(s) URIs only, and {location} is none: use base64 or multipart")
+
+
+def _check_specification(client: Client, spec_id: str, *, pin: bool) -> ModelFacts:
+    spec = client.specification(spec_id)
+    if spec.current_version_id is None:
+        raise PreflightError(
+            f"specification {spec_id} has no current version: nothing to run yet; train or publish one first"
+        )
+    if pin:
+        try:
+            client.version(spec.current_version_id)
+        except (ForbiddenError, NotFoundError) as error:
+            raise PreflightError(
+                f"version {spec.current_version_id} of {spec_id} cannot be used by itself: {error};"
+                " send images to the specification with --no-pin-version"
+            ) from None
+    return ModelFacts(spec.current_version_id, spec.outputs)
+
+
+def _dataset(config: LabelConfig, api: ApiSettings) -> Dataset:
+    return Dataset.of(
+        config.model,
+        api_host=api.host,
+        show_discarded=config.show_discarded,
+        max_predictions=config.max_predictions,
+        buckets=config.buckets,
+    )
+
+
+def _open_output(config: LabelConfig, plan: RunPlan, output: str, *, new: bool) -> None:
+    """Writing the run's configuration first shows that the output can be written."""
+    facts = {"deepo_beam": __version__, "config": config.public_dict()}
+    try:
+        if new:
+            write_dataset(output, _dataset(config, plan.api))
+        storage.write_bytes(run_uri(output, plan.run_id, "config.json"), json.dumps(facts, indent=2).encode())
+    except StorageError as error:
+        raise PreflightError(f"the output cannot be written: {error}") from None
+
+
+def _listed(inputs: Iterable[str]) -> str:
+    return ", ".join(repr(text) for text in inputs)

@@ -1,0 +1,70 @@
+"""Everything that a worker must know to do its part of a run; picklable, and without the key."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from deepo_beam.api import ApiSettings, Credentials, OutputSpec
+from deepo_beam.engine import EngineSettings, RunFacts
+from deepo_beam.lake.plan import RetryRule
+from deepo_beam.types import ModelKind, ModelRef, Payload
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """One run, as decided before its first call.
+
+    Attributes:
+        run_id: names its partition and its folder.
+        output: normalised URI of the output; None keeps no journal.
+        model: what the user asked for.
+        model_version_id: the version that all images are sent to; None if it is not pinned.
+        expected: the outputs of the model, against which answers are checked; None if not known.
+        api: where the service is.
+        credentials: where the key is to be read, on the worker.
+        payload: how images travel.
+        show_discarded, max_predictions: as the API has them.
+        max_image_bytes: a larger image is not sent.
+        buckets: parts of the journal, >= 1.
+        retry: which failed images of earlier runs are tried again.
+        max_attempts: failed attempts of an image over all runs (>= 1).
+        engine: numbers for each process.
+        started_us: wall clock at the start, microseconds since 1970 UTC.
+    """
+
+    run_id: str
+    output: str | None
+    model: ModelRef
+    model_version_id: int | None
+    expected: tuple[OutputSpec, ...] | None
+    api: ApiSettings
+    credentials: Credentials
+    payload: Payload
+    show_discarded: bool
+    max_predictions: int | None
+    max_image_bytes: int
+    buckets: int
+    retry: RetryRule
+    max_attempts: int
+    engine: EngineSettings
+    started_us: int
+
+    @property
+    def target(self) -> ModelRef:
+        """Where images are posted to: the pinned version, else the model itself."""
+        if self.model_version_id is None:
+            return self.model
+        return ModelRef(ModelKind.VERSION, str(self.model_version_id))
+
+    @property
+    def facts(self) -> RunFacts:
+        """What every record carries."""
+        return RunFacts(self.run_id, self.model, self.model_version_id)
+
+
+def new_run_id(now_s: float | None = None) -> str:
+    """UTC time and 4 hex digits: ``20261124T003000Z-ab12``."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+    return f"{stamp}-{secrets.token_hex(2)}"

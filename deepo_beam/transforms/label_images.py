@@ -1,0 +1,195 @@
+"""``LabelImages``: from images to results, through the engine of the process and the journal of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from deepo_beam.config import LabelConfig
+from deepo_beam.engine import EngineClosedError, Session, Settled, Work
+from deepo_beam.errors import ConfigError
+from deepo_beam.identity import bucket_of
+from deepo_beam.inputs import InputOptions
+from deepo_beam.inputs.rows import Origin, Row, image_of_row
+from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.listing import write_listing
+from deepo_beam.lake.merge import ImageState
+from deepo_beam.lake.plan import PlannedEntry, plan_bucket
+from deepo_beam.lake.publish import coverage, load_intents
+from deepo_beam.preflight import prepare
+from deepo_beam.run import RunPlan
+from deepo_beam.transforms import _process
+from deepo_beam.types import ImageRef, ImageResult
+
+RESULTS = "results"
+BUCKETS = "buckets"
+
+
+class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
+    """Label images with a Deepomatic model.
+
+    Shape: PCollection[str | ImageRef] (URIs, or what ``ListImages`` gives) -> PCollection[ImageResult], one for
+    each distinct image, as it finishes; failed images are results with a ``failure``.
+
+    With an ``output`` there is a journal: what it knows is not labelled again and is not yielded again.
+    Without one, every run labels everything.
+
+    Example::
+
+        uris | LabelImages(spec="echo-v1", rate="20/s") | FlattenPredictions()
+
+    Args:
+        options: those of :class:`deepo_beam.config.LabelConfig` by name (``spec``, ``version_id``, ``output``,
+            ``rate``, ``payload``, ...). The key is read on the workers.
+
+    Raises:
+        ConfigError: an option cannot be meant, or the input is unbounded.
+        PreflightError: key, model or output cannot be used (when the transform is applied).
+    """
+
+    def __init__(self, **options: object) -> None:
+        super().__init__()
+        self._config = LabelConfig.parse(options, where="LabelImages")
+        self._config.model  # noqa: B018 - raises if none was named
+
+    def expand(self, images: PCollection[Any]) -> PCollection[ImageResult]:
+        """Decide the run, then label."""
+        if not images.is_bounded:
+            raise ConfigError("LabelImages labels bounded collections only: this one never ends")
+        plan = prepare(self._config)
+        refs = images | "AsImages" >> beam.Map(_as_image).with_output_types(ImageRef)
+        return (refs | "LabelBuckets" >> LabelBuckets(plan, raise_on_stop=True))[RESULTS]
+
+
+class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
+    """Group images by bucket and label every bucket.
+
+    Shape: PCollection[ImageRef] -> {``results``: PCollection[ImageResult], ``buckets``: PCollection[int]}; a
+    bucket is yielded when all that is known of its images is in the journal.
+
+    Args:
+        plan: of the run.
+        raise_on_stop: a run that stops before its work is done fails the pipeline, for there is nobody to
+            account for the rest.
+    """
+
+    def __init__(self, plan: RunPlan, *, raise_on_stop: bool = False) -> None:
+        super().__init__()
+        self._plan = plan
+        self._raise_on_stop = raise_on_stop
+
+    def expand(self, images: PCollection[ImageRef]) -> Any:
+        """Grouping also brings the duplicates of an image together."""
+        buckets = self._plan.buckets
+        return (
+            images
+            | "KeyByBucket"
+            >> beam.WithKeys(lambda image: bucket_of(image.image_id, buckets)).with_output_types(tuple[int, ImageRef])
+            | "GroupByBucket" >> beam.GroupByKey()
+            | "LabelBucket"
+            >> beam.ParDo(_LabelBucketFn(self._plan, self._raise_on_stop)).with_outputs(BUCKETS, main=RESULTS)
+        )
+
+
+class _LabelBucketFn(beam.DoFn):
+    """Submits buckets to the process's engine, and yields results as they come."""
+
+    def __init__(self, plan: RunPlan, raise_on_stop: bool) -> None:
+        self._plan = plan
+        self._raise_on_stop = raise_on_stop
+
+    def setup(self) -> None:
+        """One engine a process; what is published does not change while this run holds the output."""
+        self._process = _process.acquire(self._plan)
+        self._covered: dict[int, frozenset[str]] = {}
+        if self._plan.output is not None:
+            self._covered = coverage(load_intents(self._plan.output)[0])
+
+    def teardown(self) -> None:
+        """The last one ends the engine."""
+        _process.release(self._plan)
+
+    def start_bundle(self) -> None:
+        """No state crosses bundles: a bundle attempt that is run again begins with the journal."""
+        self._session: Session = self._process.engine.open()
+        self._places: dict[tuple[int, str], tuple[Timestamp, Any]] = {}
+        self._buckets: dict[int, tuple[Timestamp, Any]] = {}
+
+    def process(
+        self,
+        element: tuple[int, Iterable[ImageRef]],
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[Any]:
+        """Submit a bucket, and yield what has finished meanwhile, of this bucket or of earlier ones."""
+        bucket, images = element
+        try:
+            planned = self._plan_bucket(bucket, images)
+            works = [self._work(bucket, entry) for entry in planned if entry.labelling is not None]
+            self._buckets[bucket] = (timestamp, window)
+            for work in works:
+                self._places[bucket, work.image.image_id] = (timestamp, window)
+            self._session.submit(works)
+            yield from self._finished()
+        except BaseException:
+            self._session.cancel()
+            raise
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Wait for the bundle's own images, and say which buckets are done."""
+        try:
+            self._session.wait()
+            yield from self._finished()
+            self._process.beat()
+        except BaseException:
+            self._session.cancel()
+            raise
+        fatal = self._process.engine.fatal
+        if self._raise_on_stop and fatal is not None:
+            raise EngineClosedError(f"labelling stopped: {fatal}")
+        for bucket, (timestamp, window) in self._buckets.items():
+            yield TaggedOutput(BUCKETS, WindowedValue(bucket, timestamp, (window,)))
+
+    def _plan_bucket(self, bucket: int, images: Iterable[ImageRef]) -> list[PlannedEntry]:
+        plan = self._plan
+        states: dict[str, ImageState] = {}
+        if plan.output is not None:
+            states = Journal(plan.output).read(bucket, self._covered.get(bucket, frozenset()))
+        planned = plan_bucket(images, states, run_id=plan.run_id, retry=plan.retry, max_attempts=plan.max_attempts)
+        if plan.output is not None:
+            write_listing(plan.output, plan.run_id, bucket, planned)
+        return planned
+
+    def _work(self, bucket: int, entry: PlannedEntry) -> Work:
+        labelling = entry.labelling
+        assert labelling is not None
+        return Work(
+            owner=self._session.owner,
+            bucket=bucket,
+            image=labelling.image,
+            generation=labelling.generation,
+            reason=labelling.reason,
+            resume=labelling.resume,
+            attempts_used=labelling.attempts_used,
+            failed_attempts=labelling.failed_attempts,
+        )
+
+    def _finished(self) -> Iterator[WindowedValue]:
+        for outcome in self._session.take_outcomes():
+            work = outcome.work
+            timestamp, window = self._places.pop((work.bucket, work.image.image_id))
+            if isinstance(outcome, Settled):
+                yield WindowedValue(outcome.result, timestamp, (window,))
+
+
+def _as_image(element: str | ImageRef) -> ImageRef:
+    """A URI as an image; one that is no URI has a ``problem``."""
+    if isinstance(element, ImageRef):
+        return element
+    options = InputOptions()
+    return image_of_row(Row(0, {options.uri_column: element}), Origin("element", 0, 0), None, options)

@@ -1,0 +1,1 @@
+"""Scripts over deepo_beam: start here to see what the package does."""
