@@ -56,7 +56,7 @@ class Released:
     image_id: str
     generation: int
     attempt: int
-    sent: bool = True
+    sent: bool
 
 
 @dataclass(frozen=True, slots=True)

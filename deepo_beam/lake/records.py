@@ -123,7 +123,7 @@ def _claim(columns: Columns, index: int) -> Claimed | Released:
     run_id, image_id = _need(columns, "run_id", index), _need(columns, "image_id", index)
     generation, attempt = _need(columns, "generation", index), _need(columns, "attempt", index)
     if columns["kind"][index] == "released":
-        return Released(run_id, image_id, generation, attempt)
+        return Released(run_id, image_id, generation, attempt, sent=_need(columns, "sent", index))
     reason, recorded_us = Reason(columns["reason"][index]), _need(columns, "recorded_at", index)
     return Claimed(run_id, image_id, generation, attempt, reason, recorded_us)
 

@@ -21,7 +21,7 @@ def record_row(record: Record) -> Row:
         "attempt": record.attempt,
     }
     if isinstance(record, Released):
-        return row | {"kind": "released"}
+        return row | {"kind": "released", "sent": record.sent}
     if isinstance(record, Claimed):
         return row | {"kind": "claimed", "reason": record.reason.value, "recorded_at": record.recorded_us}
     row |= _image_row(record.image) | facts_row(record.facts)

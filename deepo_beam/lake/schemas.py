@@ -107,7 +107,7 @@ LISTING: pa.Schema = _schema(
     _column("line", _INT64, "The line of that input; 0 if it has none."),
     _column("size_bytes?", _INT64, "Size as listed."),
     _column("modified_at?", _TIME, "Modification time as listed."),
-    _column("disposition", _TEXT, "`labelled`, `reused`, `skipped`, `duplicate` or `failed`."),
+    _column("disposition", _TEXT, "`label` (to be labelled by this run), `reused`, `skipped` or `duplicate`."),
     _column("conflict?", _BOOL, "A duplicate whose attributes or own id differ from those of the first."),
 )
 
@@ -117,6 +117,7 @@ JOURNAL: pa.Schema = _schema(
     _column("image_id", _TEXT, "32 hex digits, derived from URI and crop."),
     _column("generation", _INT32, "0, and one more for every deliberate new try of a finished image."),
     _column("attempt?", _INT32, "Ordinal of the claimed call within the generation, from 1; null in `finished`."),
+    _column("sent?", _BOOL, "Of `released`: the call was put on the wire, and refused."),
     _column("reason?", _TEXT, "Why a call was claimed: `first`, or what became of the one before."),
     _column("image_uri?", _TEXT, "The normalised URI of the image."),
     _column("crop?", _TEXT, "Canonical JSON of the bbox or polygon that was sent; null: the whole image."),

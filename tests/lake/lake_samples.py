@@ -168,7 +168,7 @@ results = st.builds(
 )
 records = st.one_of(
     st.builds(Claimed, texts, texts, int32s, int32s, st.sampled_from(Reason), times),
-    st.builds(Released, texts, texts, int32s, int32s),
+    st.builds(Released, texts, texts, int32s, int32s, st.booleans()),
     st.builds(Accepted, texts, images, int32s, int32s, texts, st.none() | int64s, all_facts, times),
     st.builds(Finished, texts, results),
 )

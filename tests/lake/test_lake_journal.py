@@ -171,7 +171,7 @@ def test_an_error_of_the_store_is_not_hidden(journal: Journal, store: MemoryStor
 def test_the_journal_of_a_local_output_can_be_queried_with_duckdb(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path))
     accepted = Accepted(RUN, image(2), 0, 1, "7", 11, Facts(), 1_760_000_000_000_000)
-    journal.append(3, SEGMENTS[0], [claim(1), Released(RUN, image(1).image_id, 0, 1)])
+    journal.append(3, SEGMENTS[0], [claim(1), Released(RUN, image(1).image_id, 0, 1, sent=True)])
     journal.append(42, SEGMENTS[1], [accepted, Finished(RUN, success(3)), Finished(RUN, failure(4))])
     assert list(journal.read(42, ())) == [image(number).image_id for number in (2, 3, 4)]
 

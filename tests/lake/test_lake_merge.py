@@ -17,7 +17,7 @@ def claimed(attempt: int, run: str = "run-a", generation: int = 0, at: int = 0) 
 
 
 def released(attempt: int, run: str = "run-a", generation: int = 0) -> Released:
-    return Released(run, ID, generation, attempt)
+    return Released(run, ID, generation, attempt, sent=True)
 
 
 def accepted(attempt: int, task_id: str, run: str = "run-a", generation: int = 0) -> Accepted:
@@ -50,7 +50,7 @@ some_results = st.builds(
 image_ids = some_images.map(lambda ref: ref.image_id)
 some_records = st.one_of(
     st.builds(Claimed, runs, image_ids, small, small, st.sampled_from(Reason), small),
-    st.builds(Released, runs, image_ids, small, small),
+    st.builds(Released, runs, image_ids, small, small, st.booleans()),
     st.builds(
         Accepted,
         runs,

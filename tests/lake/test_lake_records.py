@@ -14,7 +14,7 @@ from deepo_beam.types import Facts
 
 SEGMENT = [
     Claimed(RUN, image(0).image_id, 0, 1, Reason.FIRST, 5),
-    Released(RUN, image(0).image_id, 0, 1),
+    Released(RUN, image(0).image_id, 0, 1, sent=False),
     Accepted(RUN, image(1), 2, 3, "42", None, Facts(), 6),
     Finished(RUN, success(2)),
     Finished(RUN, failure(3)),

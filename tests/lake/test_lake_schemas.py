@@ -90,6 +90,7 @@ run_id string
 image_id string
 generation int32
 attempt? int32
+sent? bool
 reason? string
 image_uri? string
 crop? string
