@@ -15,7 +15,7 @@ from apache_beam.pvalue import PCollection
 
 from deepo_beam import __version__, storage
 from deepo_beam.config import LabelConfig
-from deepo_beam.errors import ObjectNotFoundError, RunStoppedError
+from deepo_beam.errors import ConfigError, ObjectNotFoundError, RunStoppedError
 from deepo_beam.inputs import expand_input
 from deepo_beam.lake.publish import roll_forward, run_uri
 from deepo_beam.lake.summary import Summary
@@ -64,10 +64,16 @@ def prepare_run(config: LabelConfig) -> tuple[LabelConfig, RunPlan]:
         for summary in roll_forward(config.output_uri, manifest_facts(config)):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
     config = config.model_copy(update={"run_id": config.run_id or new_run_id()})
-    if "-" in config.inputs:
-        config = _keep_standard_input(config)
-    check_inputs(config)
-    return config, prepare(config)
+    piped = _read_standard_input(config)
+    if piped is None:
+        check_inputs(config)
+        return config, prepare(config)
+    if config.inputs != ("-",):
+        check_inputs(config.model_copy(update={"inputs": tuple(text for text in config.inputs if text != "-")}))
+    plan = prepare(config)
+    uri = run_uri(config.output_uri, plan.run_id, "stdin.txt")
+    storage.write_bytes(uri, piped)
+    return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)}), plan
 
 
 def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> Summary:
@@ -135,12 +141,18 @@ def _as_flags(options: dict[str, object]) -> list[str]:
     return flags
 
 
-def _keep_standard_input(config: LabelConfig) -> LabelConfig:
-    """Standard input as a list in the output: it is read once, and workers are elsewhere."""
-    assert config.run_id is not None
-    index = config.inputs.index("-")
-    images = expand_input("-", index=index, options=input_options(config))
+def _read_standard_input(config: LabelConfig) -> bytes | None:
+    """Standard input as a list of absolute URIs, for workers are elsewhere; None if it is not asked for.
+
+    Raises:
+        ConfigError: it is named twice, or empty.
+    """
+    if "-" not in config.inputs:
+        return None
+    if config.inputs.count("-") > 1:
+        raise ConfigError("standard input (-) is named twice: it can be read only once")
+    images = expand_input("-", index=config.inputs.index("-"), options=input_options(config))
     text = "".join(f"{image.location or image.image_uri}\n" for image in images)
-    uri = run_uri(config.output_uri, config.run_id, "stdin.txt")
-    storage.write_bytes(uri, text.encode("utf-8", "surrogateescape"))
-    return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)})
+    if not text and not config.allow_empty:
+        raise ConfigError("standard input (-) is empty: pipe a list of URIs into it, or allow it with --allow-empty")
+    return text.encode("utf-8", "surrogateescape")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deepo_beam import __version__, storage
@@ -88,13 +89,17 @@ def check_output(config: LabelConfig) -> Dataset | None:
     Raises:
         DatasetMismatchError: it belongs to another dataset.
         ConfigError: the run of that name is complete.
-        StorageError: it cannot be read.
+        PreflightError: it cannot be read.
     """
     output = config.output_uri
-    existing = find_dataset(output)
+    try:
+        existing = find_dataset(output)
+        complete = config.run_id is not None and is_published(output, config.run_id)
+    except StorageError as error:
+        raise PreflightError(f"--output {output} cannot be read: {error}") from None
     if existing is not None:
         check_same(output, existing, _dataset(config, config.api_settings()))
-    if config.run_id is not None and is_published(output, config.run_id):
+    if complete:
         raise ConfigError(f"run {config.run_id} of {output} is complete: give another --run-id")
     return existing
 
@@ -106,42 +111,53 @@ def check_model(client: Client, config: LabelConfig) -> ModelFacts:
         PreflightError: the key is refused, there is no such model, or nothing to run yet.
     """
     model = config.model
-    host = client.settings.host
-    try:
+    with named_api_errors(client.settings.host, str(model)):
         client.account()
         if model.kind is ModelKind.SPEC:
             return _check_specification(client, model.id, pin=config.pin_version)
         version = client.version(model.id)
         outputs = client.specification(version.spec_id).outputs if version.spec_id else None
         return ModelFacts(version.id, outputs)
+
+
+@contextmanager
+def named_api_errors(host: str, what: str) -> Iterator[None]:
+    """Say of which service and which thing an API error speaks, and what to do.
+
+    Raises:
+        PreflightError: in place of any ApiError.
+    """
+    try:
+        yield
     except AuthenticationError as error:
         raise PreflightError(f"{host} refuses the API key: {error}; check DEEPOMATIC_API_KEY") from None
     except ForbiddenError as error:
-        raise PreflightError(f"the API key may not use {model}: {error}") from None
+        raise PreflightError(f"the API key may not use {what}: {error}") from None
     except NotFoundError as error:
-        raise PreflightError(f"{host} knows no {model}: {error}; list what there is with `deepo-beam specs`") from None
+        raise PreflightError(f"{host} knows no {what}: {error}; list what there is with `deepo-beam specs`") from None
     except ApiError as error:
         raise PreflightError(f"{host} does not answer as the API does: {error}") from None
 
 
 def check_inputs(config: LabelConfig) -> None:
-    """See that the inputs match something.
+    """See that every input matches something.
 
     Raises:
-        ConfigError: none was given, one cannot be meant, or nothing matches.
+        ConfigError: none was given, one cannot be meant, or matches nothing.
         StorageError: one cannot be read.
     """
     if not config.inputs:
         raise ConfigError("no input: name images, a glob, a folder or a list")
     options = input_options(config)
+    empty = []
     for index, text in enumerate(config.inputs):
-        for image in expand_input(text, index=index, options=options):
-            _check_payload(config, image.location)
-            return
-    if not config.allow_empty:
-        raise ConfigError(
-            f"nothing matches {_listed(config.inputs)}: check the spelling, or allow it with --allow-empty"
-        )
+        first = next(expand_input(text, index=index, options=options), None)
+        if first is None:
+            empty.append(text)
+        else:
+            _check_payload(config, first.location)
+    if empty and not config.allow_empty:
+        raise ConfigError(f"nothing matches {_listed(empty)}: check the spelling, or allow it with --allow-empty")
 
 
 def input_options(config: LabelConfig) -> InputOptions:

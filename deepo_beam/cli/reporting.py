@@ -46,7 +46,7 @@ def set_up_logging(level: str, style: LogFormat) -> None:
     Raises:
         ConfigError: there is no such level.
     """
-    if level.upper() not in logging.getLevelNamesMapping():
+    if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
         raise ConfigError(f"--log-level {level!r}: give DEBUG, INFO, WARNING, ERROR or CRITICAL")
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -24,10 +24,13 @@ def specs(
     """
     from deepo_beam.api import Client
     from deepo_beam.config import label_config
+    from deepo_beam.preflight import named_api_errors
 
     flags = {"api_url": api_url, "api_key_file": api_key_file, "verify_tls": verify_tls}
     config = label_config(flags)
-    with Client(config.api_settings(), config.credentials) as client:
+    settings = config.api_settings()
+    what = f"specification {spec_id}" if spec_id is not None else "list of specifications"
+    with Client(settings, config.credentials) as client, named_api_errors(settings.host, what):
         if spec_id is not None:
             found = [client.specification(spec_id)]
         else:

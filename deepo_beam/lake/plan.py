@@ -7,9 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.records import Accepted, Reason
 from deepo_beam.types import ImageRef, Status
+
+_PAID_FOR = {
+    ErrorCode.ANSWER_UNKNOWN: Reason.ANSWER_UNKNOWN,
+    ErrorCode.TASK_LOST: Reason.TASK_LOST,
+    ErrorCode.TASK_STUCK: Reason.TASK_LOST,
+}
 
 RetryRule = Literal["failed", "none", "all"]
 
@@ -94,7 +101,7 @@ def _plan_image(
         labelling = Labelling(
             image,
             generation=state.generation,
-            reason=Reason.IN_DOUBT if state.in_doubt else Reason.FIRST,
+            reason=Reason.IN_DOUBT if state.maybe_billed else Reason.FIRST,
             resume=state.accepted,
             attempts_used=state.attempts_used,
             failed_attempts=state.failed_attempts,
@@ -109,5 +116,7 @@ def _plan_image(
     wanted = retry == "all" or (retry == "failed" and result.failure.retryable)
     if not wanted or state.failed_attempts >= max_attempts:
         return PlannedEntry(image, Disposition.SKIPPED)
-    labelling = Labelling(image, generation=state.generation + 1, failed_attempts=state.failed_attempts)
+    # A task that was accepted and came to nothing was billed, most likely: to ask again is to pay again.
+    reason = _PAID_FOR.get(result.failure.code, Reason.TASK_ERROR) if state.maybe_billed else Reason.FIRST
+    labelling = Labelling(image, generation=state.generation + 1, reason=reason, failed_attempts=state.failed_attempts)
     return PlannedEntry(image, Disposition.LABEL, labelling=labelling)

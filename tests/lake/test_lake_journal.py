@@ -177,7 +177,7 @@ def test_the_journal_of_a_local_output_can_be_queried_with_duckdb(tmp_path: Path
 
     query = """
         select bucket::int, kind, attributes['site'], epoch_us(recorded_at), error_code
-        from read_parquet('{}/journal/*/*.parquet', hive_partitioning=true)
+        from read_parquet('{}/journal/*/*.parquet', hive_partitioning=true, union_by_name=true)
         order by bucket, kind, image_id
     """
     assert duckdb.sql(query.format(tmp_path)).fetchall() == [

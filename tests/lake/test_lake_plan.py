@@ -1,0 +1,270 @@
+"""What is done with each entry of a listing, given what the journal knows."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lake_samples import failure, image, success
+
+from deepo_beam.errors import ErrorCode, Stage
+from deepo_beam.lake.merge import ImageState, merge
+from deepo_beam.lake.plan import Disposition, Labelling, PlannedEntry, plan_bucket
+from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.types import Facts, Failure, ImageRef, ImageResult, Status
+
+THIS, EARLIER = "run-b", "run-a"
+FOR_GOOD = Failure(Stage.VALIDATE, ErrorCode.NOT_AN_IMAGE, "text", retryable=False)
+
+
+def claimed(attempt: int = 1, run: str = EARLIER, generation: int = 0, reason: Reason = Reason.FIRST) -> Claimed:
+    return Claimed(run, image().image_id, generation, attempt, reason, 0)
+
+
+def accepted(attempt: int = 1, task_id: str = "7", generation: int = 0) -> Accepted:
+    return Accepted(EARLIER, image(), generation, attempt, task_id, 11, Facts(), 0)
+
+
+def released(attempt: int = 1, run: str = EARLIER, *, sent: bool = True) -> Released:
+    return Released(run, image().image_id, 0, attempt, sent)
+
+
+def finished(result: ImageResult, run: str = EARLIER) -> Finished:
+    return Finished(run, result)
+
+
+def states(*records: Record) -> dict[str, ImageState]:
+    return merge((record, False) for record in records)
+
+
+def plan(entries: list[ImageRef], *records: Record, **changes: object) -> list[PlannedEntry]:
+    options = {"run_id": THIS, "retry": "failed", "max_attempts": 5, **changes}
+    return plan_bucket(entries, states(*records), **options)
+
+
+def plan_one(*records: Record, **changes: object) -> PlannedEntry:
+    (planned,) = plan([image()], *records, **changes)
+    return planned
+
+
+# --- one image ---------------------------------------------------------------------------------------
+
+
+def test_an_image_that_the_journal_does_not_know_is_labelled_for_the_first_time() -> None:
+    assert plan_one() == PlannedEntry(image(), Disposition.LABEL, labelling=Labelling(image()))
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.NO_DETECTION])
+def test_an_image_that_was_labelled_before_is_reused(status: Status) -> None:
+    assert plan_one(finished(success(status=status))) == PlannedEntry(image(), Disposition.REUSED)
+
+
+def test_an_image_that_this_run_has_finished_is_its_own_and_is_not_asked_for_again() -> None:
+    for result in (success(), failure(), failure(failure=FOR_GOOD)):
+        planned = plan_one(finished(result, THIS), retry="all")
+        assert planned == PlannedEntry(image(), Disposition.LABEL, labelling=None)
+
+
+def test_a_retryable_failure_of_an_earlier_run_is_tried_again_as_the_next_generation() -> None:
+    planned = plan_one(finished(failure(attempts=2)))
+    assert planned.disposition is Disposition.LABEL
+    assert (planned.labelling.generation, planned.labelling.failed_attempts) == (1, 2)
+    assert (planned.labelling.attempts_used, planned.labelling.resume) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("retry", "retryable", "disposition"),
+    [
+        ("failed", True, Disposition.LABEL),
+        ("failed", False, Disposition.SKIPPED),
+        ("none", True, Disposition.SKIPPED),
+        ("none", False, Disposition.SKIPPED),
+        ("all", True, Disposition.LABEL),
+        ("all", False, Disposition.LABEL),
+    ],
+)
+def test_which_failures_are_tried_again_is_as_asked(retry: str, retryable: bool, disposition: Disposition) -> None:
+    why = replace(FOR_GOOD, retryable=retryable)
+    planned = plan_one(finished(failure(failure=why, attempts=1)), retry=retry)
+    assert planned.disposition is disposition
+    assert (planned.labelling is None) == (disposition is Disposition.SKIPPED)
+
+
+@pytest.mark.parametrize("retry", ["failed", "all"])
+@pytest.mark.parametrize(("attempts", "expected"), [(4, Disposition.LABEL), (5, Disposition.SKIPPED)])
+def test_an_image_whose_attempts_are_used_up_is_skipped(retry: str, attempts: int, expected: Disposition) -> None:
+    assert plan_one(finished(failure(attempts=attempts)), retry=retry, max_attempts=5).disposition is expected
+
+
+def test_attempts_are_counted_over_all_runs() -> None:
+    lives = [finished(failure(attempts=2)), finished(failure(attempts=3, generation=1), "run-a2")]
+    assert plan_one(*lives, max_attempts=5).disposition is Disposition.SKIPPED
+    again = plan_one(*lives, max_attempts=6).labelling
+    assert (again.generation, again.failed_attempts) == (2, 5)
+
+
+def test_a_claim_that_nothing_answers_is_in_doubt_and_goes_on_counting() -> None:
+    labelling = plan_one(claimed(1), released(1), claimed(2)).labelling
+    assert (labelling.reason, labelling.resume, labelling.attempts_used) == (Reason.IN_DOUBT, None, 2)
+    assert labelling.generation == 0
+
+
+def test_a_claim_that_was_released_leaves_no_doubt() -> None:
+    labelling = plan_one(claimed(), released()).labelling
+    assert (labelling.reason, labelling.attempts_used) == (Reason.FIRST, 1)
+
+
+def test_an_accepted_task_is_taken_up_again() -> None:
+    labelling = plan_one(claimed(), accepted()).labelling
+    assert (labelling.resume, labelling.attempts_used) == (accepted(), 1)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_call_after_a_task_that_was_given_up_may_be_billed_twice_whatever_came_of_the_calls_between(
+    sent: bool,
+) -> None:
+    # The task of the first call was lost; the second call was refused, or never made, and then the run was killed.
+    lives = [claimed(1), accepted(1), claimed(2, reason=Reason.TASK_LOST), released(2, sent=sent)]
+    labelling = plan_one(*lives).labelling
+    assert labelling.resume is None
+    assert labelling.reason.may_bill_twice
+
+
+def test_trying_a_failed_image_again_may_be_billed_twice_if_one_of_its_calls_was_accepted() -> None:
+    billed = [claimed(), accepted(), finished(failure(failure=replace(FOR_GOOD, retryable=True)))]
+    assert plan_one(*billed).labelling.reason.may_bill_twice
+
+
+def test_trying_a_failed_image_again_is_no_second_bill_if_each_call_was_refused() -> None:
+    refused = [claimed(1), released(1), claimed(2), released(2), finished(failure(attempts=2))]
+    assert not plan_one(*refused).labelling.reason.may_bill_twice
+
+
+def test_a_new_try_that_was_cut_short_goes_on_in_its_generation() -> None:
+    labelling = plan_one(finished(failure(attempts=3)), claimed(1, "run-a2", generation=1)).labelling
+    assert (labelling.generation, labelling.failed_attempts, labelling.attempts_used) == (1, 3, 1)
+    assert labelling.reason is Reason.IN_DOUBT
+
+
+# --- duplicates --------------------------------------------------------------------------------------
+
+
+def test_of_several_entries_of_one_image_the_first_by_input_and_line_wins_in_whatever_order_they_come() -> None:
+    entries = [image(input_index=index, line=line) for index, line in [(1, 1), (0, 9), (0, 2)]]
+    planned = plan(entries)
+    assert [(entry.image.input_index, entry.image.line) for entry in planned] == [(0, 2), (0, 9), (1, 1)]
+    assert [entry.disposition for entry in planned] == [Disposition.LABEL] + 2 * [Disposition.DUPLICATE]
+    assert [entry.labelling is None for entry in planned] == [False, True, True]
+
+
+def test_a_duplicate_of_a_known_image_is_a_duplicate_and_not_reused() -> None:
+    planned = plan([image(line=1), image(line=2)], finished(success()))
+    assert [entry.disposition for entry in planned] == [Disposition.REUSED, Disposition.DUPLICATE]
+
+
+@pytest.mark.parametrize(
+    ("changes", "conflict"),
+    [
+        ({}, False),
+        ({"location": "s3a://lake/0000.jpg", "source": "other.csv:2", "size_bytes": 7, "modified_us": 8}, False),
+        ({"attributes": (("site", "b"),)}, True),
+        ({"attributes": ()}, True),
+        ({"external_id": "other"}, True),
+        ({"external_id": None}, True),
+    ],
+)
+def test_a_duplicate_conflicts_if_its_attributes_or_own_id_differ(changes: dict, conflict: bool) -> None:
+    first = image(line=1, external_id="mine", attributes=(("site", "a"),))
+    planned = plan([first, replace(first, line=2, **changes)])
+    assert [entry.conflict for entry in planned] == [False, conflict]
+
+
+def test_a_third_entry_conflicts_with_the_first_and_not_with_the_second() -> None:
+    lines = [image(line=line, external_id=own) for line, own in [(1, "a"), (2, "b"), (3, "a")]]
+    assert [entry.conflict for entry in plan(lines)] == [False, True, False]
+
+
+# --- laws --------------------------------------------------------------------------------------------
+
+numbers, small, runs = st.integers(0, 3), st.integers(0, 2), st.sampled_from([THIS, EARLIER])
+some_entries = st.lists(
+    st.builds(
+        lambda number, **changes: image(number, **changes),
+        numbers,
+        input_index=small,
+        line=small,
+        external_id=st.sampled_from([None, "a", "b"]),
+    ),
+    max_size=8,
+)
+image_ids = numbers.map(lambda number: image(number).image_id)
+some_records = st.one_of(
+    st.builds(Claimed, runs, image_ids, small, small, st.sampled_from(Reason), small),
+    st.builds(Released, runs, image_ids, small, small, st.booleans()),
+    st.builds(
+        Accepted,
+        runs,
+        numbers.map(image),
+        small,
+        small,
+        st.sampled_from(["9", "10"]),
+        st.none(),
+        st.just(Facts()),
+        small,
+    ),
+    st.builds(
+        lambda run, make, number, **changes: Finished(run, make(number, **changes)),
+        runs,
+        st.sampled_from([success, failure]),
+        numbers,
+        generation=small,
+        attempts=st.integers(1, 3),
+    ),
+)
+journals = st.lists(some_records, max_size=10)
+retries = st.sampled_from(["failed", "none", "all"])
+
+
+@given(some_entries, journals, retries, st.integers(1, 5))
+def test_each_entry_is_planned_once_and_each_image_labelled_at_most_once(
+    entries: list[ImageRef], records: list[Record], retry: str, max_attempts: int
+) -> None:
+    planned = plan(entries, *records, retry=retry, max_attempts=max_attempts)
+    assert Counter(entry.image for entry in planned) == Counter(entries)
+    labelled = Counter(entry.image.image_id for entry in planned if entry.labelling is not None)
+    assert all(count == 1 for count in labelled.values())
+    firsts = Counter(e.image.image_id for e in planned if e.disposition is not Disposition.DUPLICATE)
+    assert firsts == Counter({entry.image_id for entry in entries})
+    for entry in planned:
+        assert entry.labelling is None or (entry.disposition, entry.labelling.image) == (
+            Disposition.LABEL,
+            entry.image,
+        )
+
+
+@given(some_entries, journals, st.randoms(use_true_random=False))
+def test_the_order_of_the_entries_decides_nothing(entries: list[ImageRef], records: list[Record], rng) -> None:
+    shuffled = list(entries)
+    rng.shuffle(shuffled)
+
+    def decisions(planned: list[PlannedEntry]) -> Counter:
+        return Counter((e.image.image_id, e.image.input_index, e.image.line, e.disposition) for e in planned)
+
+    assert decisions(plan(shuffled, *records)) == decisions(plan(entries, *records))
+
+
+@given(journals, retries, st.integers(1, 5))
+def test_a_call_never_goes_over_the_attempts_allowed_nor_under_an_ordinal_that_was_used(
+    records: list[Record], retry: str, max_attempts: int
+) -> None:
+    known = states(*records)
+    for entry in plan([image(n) for n in range(4)], *records, retry=retry, max_attempts=max_attempts):
+        state, labelling = known.get(entry.image.image_id), entry.labelling
+        if state is None or labelling is None:
+            continue
+        if labelling.generation == state.generation:
+            assert labelling.attempts_used == state.attempts_used
+        else:
+            assert labelling.generation == state.generation + 1
+            assert state.failed_attempts < max_attempts
