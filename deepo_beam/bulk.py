@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
+from apache_beam.runners.runner import create_runner
 
 from deepo_beam import __version__, storage
 from deepo_beam.config import LabelConfig
@@ -48,8 +49,12 @@ def build(pipeline: beam.Pipeline, config: LabelConfig, plan: RunPlan) -> PColle
     return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan, manifest_facts(config))
 
 
-def prepare_run(config: LabelConfig) -> tuple[LabelConfig, RunPlan]:
+def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[LabelConfig, RunPlan]:
     """Everything before the first call: finish what an earlier run left half published, then check.
+
+    Args:
+        config: what the user asked for.
+        beam_flags: Beam's own options, as :func:`run` will take them.
 
     Returns:
         The configuration with every input readable by workers, and the plan.
@@ -60,6 +65,7 @@ def prepare_run(config: LabelConfig) -> tuple[LabelConfig, RunPlan]:
         StorageError: the output or an input cannot be read.
     """
     config.model  # noqa: B018 - raises if there is none, before anything is looked at
+    pipeline_options(config, beam_flags)
     if check_output(config) is not None:
         for summary in roll_forward(config.output_uri, manifest_facts(config)):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
@@ -112,7 +118,11 @@ def read_summary(plan: RunPlan) -> Summary:
 
 
 def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> PipelineOptions:
-    """Beam's options: those of the configuration, then the flags; the default runner is in process."""
+    """Beam's options: those of the configuration, then the flags; the default runner is in process.
+
+    Raises:
+        ConfigError: there is no such runner.
+    """
     flags = [*_as_flags(config.beam), *beam_flags]
     options = PipelineOptions(flags)
     runner = options.get_all_options(drop_default=True).get("runner")
@@ -121,6 +131,10 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     if runner == "DirectRunner":
         _log.warning("DirectRunner would look for another runner first: using %s", DEFAULT_RUNNER)
         return PipelineOptions([*flags, f"--runner={DEFAULT_RUNNER}"])
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(f"runner {runner!r}: {error}") from None
     return options
 
 

@@ -42,7 +42,7 @@ def label(
 
     wanted = label_config(flags, config)
     confirm_first_run(wanted, assume_yes=yes)
-    wanted, plan = bulk.prepare_run(wanted)
+    wanted, plan = bulk.prepare_run(wanted, ctx.obj or ())
     with stopping.on_signals(), progress(plan, quiet=quiet):
         summary = bulk.run(wanted, plan, ctx.obj or ())
     if json_summary:

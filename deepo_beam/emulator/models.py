@@ -178,7 +178,7 @@ def _digit_reader() -> Any:
 
     digits = load_digits()
     kept = np.arange(len(digits.target)) % 5 != 4
-    reader = MLPClassifier((64,), max_iter=500, random_state=0, alpha=1e-2)
+    reader = MLPClassifier((64,), max_iter=1000, random_state=0, alpha=1e-2)
     return reader.fit(_stretched(digits.data[kept]), digits.target[kept])
 
 

@@ -55,7 +55,3 @@ class Breaker:
     def starts_post(self) -> None:
         """A post starts; while open, it is the probe."""
         self._probing = self.open
-
-    def abandoned(self) -> None:
-        """The probe was not sent after all."""
-        self._probing = False

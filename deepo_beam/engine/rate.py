@@ -29,7 +29,9 @@ class TokenBucket:
         self._due = 0.0
 
     def set_rate(self, rate_per_s: float | None) -> None:
-        """From now on; what was taken stays taken."""
+        """From now on; what was taken stays taken, and the next call stays when it was."""
+        if self._rate is not None and rate_per_s is not None:
+            self._due += bucket_depth(rate_per_s) / rate_per_s - bucket_depth(self._rate) / self._rate
         self._rate = rate_per_s
 
     def take(self, now: float) -> float:
@@ -41,11 +43,6 @@ class TokenBucket:
             return earliest - now
         self._due = max(now, self._due) + 1.0 / self._rate
         return 0.0
-
-    def give_back(self) -> None:
-        """Return a call that was taken and not made."""
-        if self._rate is not None:
-            self._due -= 1.0 / self._rate
 
 
 class Throttle:
@@ -81,10 +78,6 @@ class Throttle:
         self._first_take = now if self._first_take is None else self._first_take
         self._grow(now)
         return self._bucket.take(now)
-
-    def give_back(self) -> None:
-        """Return a call that was taken and not made."""
-        self._bucket.give_back()
 
     def accepted(self) -> None:
         """The service took a call."""

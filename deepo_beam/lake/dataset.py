@@ -68,9 +68,14 @@ def find_dataset(output: str, store: Store = storage) -> Dataset | None:
             ) from None
         return None
     except ValueError:
-        raise DatasetMismatchError(f"{uri} is not JSON: restore it, or give another --output") from None
+        raise DatasetMismatchError(f"{uri} is not JSON: restore it or give another --output") from None
     names = {field.name for field in dataclasses.fields(Dataset)}
-    if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION or set(values) != names:
+    if isinstance(values, dict) and values.get("format_version") == FORMAT_VERSION and set(values) != names:
+        odd = ", ".join(sorted(set(values) ^ names))
+        raise DatasetMismatchError(
+            f"{uri} lacks, or has too many, fields ({odd}): restore it, or give another --output"
+        )
+    if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
         raise DatasetMismatchError(
             f"{uri} is of format {values.get('format_version') if isinstance(values, dict) else None!r},"
             f" this deepo-beam writes format {FORMAT_VERSION}: use the version that made it"

@@ -10,7 +10,7 @@ one run and attempt that differ (bundle attempts that overlapped) need two answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from deepo_beam.records import Accepted, Claimed, Finished, Record, Released
@@ -29,8 +29,9 @@ class ImageState:
         accepted: the open task, to be polled before anything is posted: not finished, and no later attempt
             is known; of several in one attempt that with the smallest id.
         in_doubt: claims that nothing answers (>= 0), so perhaps billed; 0 once finished.
-        maybe_billed: calls for which the service may have charged (>= 0), finished or not: tasks accepted and
-            claims that nothing answers. What is above 1 may have been paid twice.
+        maybe_billed: calls since the last success for which the service may have charged (>= 0), finished or
+            not, of any generation: tasks accepted and claims that nothing answers. One more call then may be
+            paid twice.
         attempts_used: the highest attempt of any run (>= 0). A run that claims on from here, not from its own
             highest, closes the open tasks of earlier runs by it.
         claims: those not released, of all runs, sorted: calls made, or about to be.
@@ -147,6 +148,14 @@ class _Generation:
         return min(self.finished, key=_finished_order)
 
     @property
+    def unanswered(self) -> int:
+        return sum(attempt.unanswered for attempt in self.attempts.values())
+
+    @property
+    def maybe_billed(self) -> int:
+        return self.unanswered + len({accepted.task_id for accepted in self.accepted})
+
+    @property
     def attempts_used(self) -> int:
         return max((number for number, _ in self.attempts), default=0)
 
@@ -167,15 +176,14 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
     previous, previous_published = next((older for older in outcomes[1:] if older[0]), (None, False))
     failed = _failed_since_success([outcome for outcome, _ in outcomes if outcome])
     attempts = [current.attempts[key] for key in sorted(current.attempts)]
-    unanswered = sum(attempt.unanswered for attempt in attempts)
     return ImageState(
         image_id=image_id,
         generation=newest,
         finished=finished,
         published=published,
         accepted=current.open_task,
-        in_doubt=0 if finished else unanswered,
-        maybe_billed=unanswered + len({accepted.task_id for accepted in current.accepted}),
+        in_doubt=0 if finished else current.unanswered,
+        maybe_billed=sum(generation.maybe_billed for generation in _since_success(generations)),
         attempts_used=current.attempts_used,
         claims=tuple(claim for attempt in attempts for claim in attempt.held),
         duplicates=max(0, len(current.finished) - 1),
@@ -184,6 +192,15 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
         failed_attempts=sum(outcome.result.attempts for outcome in failed),
         failed_since_us=min((outcome.result.finished_us for outcome in failed), default=None),
     )
+
+
+def _since_success(generations: dict[int, _Generation]) -> Iterator[_Generation]:
+    """The newest generation, and older ones as long as they failed."""
+    for age, number in enumerate(sorted(generations, reverse=True)):
+        outcome, _ = generations[number].outcome
+        if age and (outcome is None or outcome.result.status is not Status.FAILED):
+            return
+        yield generations[number]
 
 
 def _failed_since_success(newest_first: list[Finished]) -> list[Finished]:

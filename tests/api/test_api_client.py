@@ -254,6 +254,7 @@ def test_a_compressed_reply_is_read(server: Any, open_client: OpenClient) -> Non
         (zlib.compress(b'{"task_id": "z"}'), "deflate", "encoded as 'deflate'"),
         (b"x", "gzip, gzip", "encoded as 'gzip, gzip'"),
     ],
+    ids=["huge", "cut", "broken", "deflate", "twice"],  # the bytes of gzip hold the time: no name for a test
 )
 def test_a_reply_that_cannot_be_decompressed_within_the_limit_is_refused(
     server: Any, open_client: OpenClient, body: bytes, encoding: str, flaw: str

@@ -194,7 +194,7 @@ def test_an_error_is_first_seen_when_the_image_first_failed_since_it_last_succee
     journal(store, "run-b", b0=[Finished("run-b", failure(2, generation=1, finished_us=9_000_000))])
     publish(store, "run-b")
     later = rows(store, "errors")[-1]
-    assert (later["first_seen"].second, later["last_seen"].second) in {(5, 9)}
+    assert (later["first_seen"].second, later["last_seen"].second) == (5, 9)
 
 
 def test_the_same_journal_gives_the_same_names_and_bytes() -> None:
