@@ -6,12 +6,13 @@ inference is posted to ``.../inference`` without one.
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
 import secrets
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote, urlencode
+
+import pybase64
 
 from deepo_beam.errors import ConfigError
 from deepo_beam.types import ModelKind, ModelRef
@@ -117,7 +118,7 @@ def json_body(
             b'{"inputs":[{"image":{"source":"data:',
             _media_type(media_type),
             b";base64,",
-            binascii.b2a_base64(image, newline=False),
+            pybase64.b64encode(image),
             b'"',
             _crop_json(crop),
             b"}}]",

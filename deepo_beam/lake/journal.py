@@ -6,13 +6,13 @@ never changed; only compaction replaces segments by one that says the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Protocol
 
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.merge import ImageState, merge
-from deepo_beam.lake.records import decode_records, encode_records
+from deepo_beam.lake.records import KINDS, decode_records, encode_records
 from deepo_beam.records import Record
 
 # A compaction deletes the segments of a bucket in one go: one new look is enough, two if it was slow.
@@ -106,8 +106,8 @@ class Journal:
         segments = self.read_records(bucket)
         return merge((record, name in covered) for name, records in segments.items() for record in records)
 
-    def read_records(self, bucket: int) -> dict[str, list[Record]]:
-        """The records of a bucket by the name of their segment, sorted by it.
+    def read_records(self, bucket: int, kinds: Set[str] = KINDS) -> dict[str, list[Record]]:
+        """The records of a bucket by the name of their segment, sorted by it; all segments, of ``kinds`` only.
 
         A segment that is gone by the time it is read has been replaced: the bucket is listed again.
 
@@ -121,18 +121,18 @@ class Journal:
             try:
                 for name in names:
                     if (missing := name) not in known:
-                        known[name] = self._read_segment(bucket, name)
+                        known[name] = self._read_segment(bucket, name, kinds)
             except ObjectNotFoundError:
                 continue
             return {name: known[name] for name in names}
         uri = self._uri(bucket, missing)
         raise StorageError(f"journal segment {uri} is listed, but was missing {_MAX_LISTINGS} times; try again")
 
-    def _read_segment(self, bucket: int, name: str) -> list[Record]:
+    def _read_segment(self, bucket: int, name: str, kinds: Set[str]) -> list[Record]:
         uri = self._uri(bucket, name)
         data = self._store.read_bytes(uri)
         try:
-            return decode_records(data)
+            return decode_records(data, kinds)
         except ValueError as error:
             raise StorageError(
                 f"journal segment {uri} ({len(data)} bytes) cannot be read: {error}; restore it from a copy,"

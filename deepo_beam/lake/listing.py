@@ -12,7 +12,6 @@ from deepo_beam import storage
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.schemas import LISTING, record_batch
-from deepo_beam.lake.tables import encode_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,10 @@ def write_listing(
     """
     rows = [_row(entry) for entry in planned]
     table = pa.Table.from_batches([record_batch(LISTING, rows)])
-    store.write_bytes(listing_uri(output, run_id, bucket, store), encode_table(table))
+    sink = pa.BufferOutputStream()
+    # One small file a bucket, read once: statistics and dictionaries would cost more than they save.
+    pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False)
+    store.write_bytes(listing_uri(output, run_id, bucket, store), bytes(sink.getvalue()))
 
 
 def read_listing(output: str, run_id: str, bucket: int, store: Store = storage) -> list[ListedEntry]:

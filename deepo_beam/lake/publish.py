@@ -21,6 +21,7 @@ from deepo_beam.lake.tally import BucketTally, states_of, to_publish
 from deepo_beam.types import Status
 
 ROWS_PER_SHARD = 500_000
+PUBLISHED = frozenset(("finished",))  # the kinds of record that tables are made of
 TABLES = ("labels", "images", "errors")
 
 
@@ -147,7 +148,7 @@ def write_shard(
     journal = Journal(output, store)
     results, failed = [], []
     for bucket in intent.shards[number]:
-        records = journal.read_records(bucket)
+        records = journal.read_records(bucket, PUBLISHED)
         wanted = {name: records[name] for name in intent.segments.get(bucket, ()) if name in records}
         for state in to_publish(states_of(wanted, covered.get(bucket, frozenset()))):
             assert state.to_publish is not None

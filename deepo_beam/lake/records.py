@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepo_beam.errors import ErrorCode, Stage
@@ -25,6 +26,8 @@ from deepo_beam.types import (
 )
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
+
+KINDS = frozenset(("claimed", "released", "accepted", "finished"))
 
 # No descriptions in a segment: they would be most of its bytes.
 _SEGMENT_SCHEMA = pa.schema([field.remove_metadata() for field in JOURNAL], metadata=JOURNAL.metadata)
@@ -61,23 +64,27 @@ def encode_records(records: Sequence[Record]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def decode_records(data: bytes) -> list[Record]:
+def decode_records(data: bytes, kinds: Set[str] = KINDS) -> list[Record]:
     """The records of a segment, in its order; columns are read by name.
 
     Columns that are not in the schema are ignored; nullable ones that are missing read as null, so segments
     of older and newer versions of this package can be read as long as the format version is the same.
 
+    Args:
+        data: of the segment.
+        kinds: of the records that are wanted; the others are hardly paid for.
+
     Raises:
         ValueError: the bytes are no segment, are damaged, or have a format version that is not known.
     """
     try:
-        columns, count = _read_columns(data)
+        columns, count = _read_columns(data, kinds)
         return [_record(columns, index) for index in range(count)]
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not a readable Parquet file: {error}") from error
 
 
-def _read_columns(data: bytes) -> tuple[Columns, int]:
+def _read_columns(data: bytes, kinds: Set[str]) -> tuple[Columns, int]:
     with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
         version = (file.metadata.metadata or {}).get(FORMAT_VERSION_KEY.encode())
         if version != str(FORMAT_VERSION).encode():
@@ -85,7 +92,11 @@ def _read_columns(data: bytes) -> tuple[Columns, int]:
             raise ValueError(f"journal format version is {seen}, this program reads {FORMAT_VERSION}")
         present = set(file.schema_arrow.names)
         names = [name for name in JOURNAL.names if name in present]
+        if "status" not in present and kinds == {"finished"}:
+            return {}, 0
         table = file.read(columns=names, use_threads=False)
+    if "kind" in present and not kinds >= KINDS:
+        table = table.filter(pc.is_in(table["kind"], pa.array(sorted(kinds))))
     columns: dict[str, Sequence[Any]] = {}
     for field in JOURNAL:
         if field.name in present:

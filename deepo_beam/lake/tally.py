@@ -12,6 +12,7 @@ from deepo_beam.lake.plan import Disposition
 from deepo_beam.records import Claimed, Record, Released
 from deepo_beam.types import ImageResult, Status
 
+COUNTED = frozenset(("claimed", "released", "finished"))  # the kinds of record that a tally looks at
 Segments = Mapping[str, list[Record]]
 
 

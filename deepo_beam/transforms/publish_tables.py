@@ -23,7 +23,7 @@ from deepo_beam.lake.publish import (
     write_shard,
 )
 from deepo_beam.lake.summary import Summary, summarise
-from deepo_beam.lake.tally import BucketTally, tally_bucket
+from deepo_beam.lake.tally import COUNTED, BucketTally, tally_bucket
 from deepo_beam.lake.workers import read_reports
 from deepo_beam.run import RunPlan
 
@@ -89,7 +89,7 @@ class _TallyFn(_CoveredFn):
         yield tally_bucket(
             bucket,
             listing,
-            Journal(self._output).read_records(bucket),
+            Journal(self._output).read_records(bucket, COUNTED),
             covered=self._covered.get(bucket, frozenset()),
             run_id=self._plan.run_id,
         )

@@ -88,7 +88,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_one_of_its_files_is_n
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\x00", b"not json"])
 def test_a_dataset_json_that_is_no_json_is_refused(store: KillableStore, data: bytes) -> None:
     store.objects[URI] = data
-    with pytest.raises(DatasetMismatchError, match=f"{URI} is not JSON: restore it, or give another --output"):
+    with pytest.raises(DatasetMismatchError, match=f"{URI} is not JSON: restore it"):
         find_dataset(OUT, store)
 
 
