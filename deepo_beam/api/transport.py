@@ -73,9 +73,10 @@ class Transport:
         self._session.mount("http://", adapter)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self._template = _prepare(self._session, settings, credentials)
-        self._send_options: dict[str, Any] = self._session.merge_environment_settings(
+        resolved = self._session.merge_environment_settings(
             f"{settings.base_url}/", {}, True, settings.verify_tls, None
         )
+        self._send_options: dict[str, Any] = dict(resolved)
         self._session.trust_env = False
         self._adapter = self._session.get_adapter(f"{settings.base_url}/")
         verify = self._send_options["verify"]
