@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.runner import create_runner
 
-from deepo_beam import __version__, storage
+from deepo_beam import storage
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError, ObjectNotFoundError, RunStoppedError
 from deepo_beam.inputs import expand_input
@@ -46,7 +46,7 @@ def build(pipeline: beam.Pipeline, config: LabelConfig, plan: RunPlan) -> PColle
         | "SelectImages" >> SelectImages(limit=config.limit, sample=config.sample, seed=config.seed)
     )
     labelled = images | "LabelImages" >> LabelBuckets(plan)
-    return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan, manifest_facts(config))
+    return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan)
 
 
 def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[LabelConfig, RunPlan]:
@@ -67,7 +67,7 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     config.model  # noqa: B018 - raises if there is none, before anything is looked at
     pipeline_options(config, beam_flags)
     if check_output(config) is not None:
-        for summary in roll_forward(config.output_uri, manifest_facts(config)):
+        for summary in roll_forward(config.output_uri):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
     config = config.model_copy(update={"run_id": config.run_id or new_run_id()})
     piped = _read_standard_input(config)
@@ -136,12 +136,6 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     except (ValueError, ImportError, AttributeError) as error:
         raise ConfigError(f"runner {runner!r}: {error}") from None
     return options
-
-
-def manifest_facts(config: LabelConfig) -> dict[str, object]:
-    """What the manifest says beside the files."""
-    versions = {"deepo_beam": __version__, "apache_beam": beam.__version__}
-    return {"versions": versions, "config": config.public_dict()}
 
 
 def _as_flags(options: dict[str, object]) -> list[str]:

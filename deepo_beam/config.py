@@ -31,12 +31,20 @@ M = TypeVar("M", bound="ConfigModel")
 
 
 def _parsed(parse: Any) -> BeforeValidator:
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+    """Text is parsed; a number is taken as it is, but for YAML's yes and no, which Python takes for 1 and 0."""
+
+    def check(value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(f"{value} is no quantity")  # noqa: TRY004 - what pydantic takes for a finding
+        return parse(value) if isinstance(value, str) else value
+
+    return BeforeValidator(check)
 
 
 Rate = Annotated[float, _parsed(parse_rate), Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, _parsed(parse_size), Field(ge=1)]
-Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
+Count = Annotated[int, Field(strict=True)]
+Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 
 
 def _option(default: Any, help_text: str, group: str, **extra: Any) -> Any:
@@ -78,28 +86,28 @@ class LabelConfig(ConfigModel):
     )
     output: str | None = _option(None, "Where the journal and the tables live, e.g. s3://lake/labels.", "What")
     spec: Text | None = _option(None, "Specification: a public one by its name, a private one by its number.", "What")
-    version_id: int | None = _option(None, "One fixed version instead of a specification.", "What", ge=0)
+    version_id: Count | None = _option(None, "One fixed version instead of a specification.", "What", ge=0)
 
     rate: Rate | None = _option(None, "Inference calls per s, min or h over all workers together, e.g. 20/s.", "Speed")
-    max_in_flight: int | None = _option(None, "Task ids posted and not finished, per process.", "Speed", ge=1)
+    max_in_flight: Count | None = _option(None, "Task ids posted and not finished, per process.", "Speed", ge=1)
     max_buffer: Size = _option(256_000_000, "Image bytes held before their post, per process, e.g. 256MB.", "Speed")
 
     payload: Payload = _option(
         Payload.BASE64, "How an image travels: base64, multipart or url (http(s) URIs only).", "Inference"
     )
     show_discarded: bool = _option(False, "Keep labels below their threshold, too.", "Inference")
-    max_predictions: int | None = _option(None, "At most so many predictions an output.", "Inference", ge=1)
+    max_predictions: Count | None = _option(None, "At most so many predictions an output.", "Inference", ge=1)
     pin_version: bool = _option(True, "Send all of a run to the version that is current at its start.", "Inference")
 
     retry: Literal["failed", "none", "all"] = _option(
         "failed", "Failed images of earlier runs to try again: failed (retryable ones), none, all.", "Which"
     )
-    max_attempts: int = _option(5, "Attempts per image over all runs.", "Which", ge=1)
-    limit: int | None = _option(None, "Only the first N images in the order of their URIs.", "Which", ge=1)
-    sample: int | None = _option(
+    max_attempts: Count = _option(5, "Attempts per image over all runs.", "Which", ge=1)
+    limit: Count | None = _option(None, "Only the first N images in the order of their URIs.", "Which", ge=1)
+    sample: Count | None = _option(
         None, "Only N images, by a seeded hash of the URI: the same after a kill.", "Which", ge=1
     )
-    seed: int = _option(0, "Of --sample.", "Which")
+    seed: Count = _option(0, "Of --sample.", "Which")
     max_image_bytes: Size = _option(20_000_000, "A larger image becomes a row in errors/, e.g. 20MB.", "Which")
     allow_empty: bool = _option(False, "No image at all is no error (a quiet night).", "Which")
 
@@ -109,7 +117,7 @@ class LabelConfig(ConfigModel):
     polygon_column: str | None = _option(None, "Column of a list that holds a crop polygon.", "Lists")
 
     run_id: str | None = _option(None, "Names the run_id= partition. [default: UTC time and 4 hex digits]", "Output")
-    buckets: int = _option(256, "Parts of the journal; fixed when an output is made.", "Output", ge=1, le=99_999)
+    buckets: Count = _option(256, "Parts of the journal; fixed when an output is made.", "Output", ge=1, le=99_999)
 
     api_url: str | None = _option(None, "The API's host. [env: DEEPOMATIC_API_URL]", "Service")
     api_key_file: str | None = _option(None, "A file that holds the key. [env: DEEPOMATIC_API_KEY]", "Service")
@@ -223,9 +231,10 @@ def label_config(flags: Mapping[str, object], config_file: str | None = None) ->
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     in_file = load_config(config_file) if config_file else {}
     LabelConfig.parse(in_file, where=f"--config {config_file}")
-    # A model named by a flag replaces the one in the file, of whichever kind.
-    if "spec" in given or "version_id" in given:
-        in_file = {name: value for name, value in in_file.items() if name not in ("spec", "version_id")}
+    # What a flag says replaces what the file says in another way.
+    for ways in (("spec", "version_id"), ("limit", "sample")):
+        if any(name in given for name in ways):
+            in_file = {name: value for name, value in in_file.items() if name not in ways}
     return LabelConfig.parse({**in_file, **given}, where="options")
 
 

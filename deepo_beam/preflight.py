@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from deepo_beam import __version__, storage
 from deepo_beam.api import ApiSettings, Client, OutputSpec
@@ -115,9 +116,9 @@ def check_model(client: Client, config: LabelConfig) -> ModelFacts:
         client.account()
         if model.kind is ModelKind.SPEC:
             return _check_specification(client, model.id, pin=config.pin_version)
-        version = client.version(model.id)
-        outputs = client.specification(version.spec_id).outputs if version.spec_id else None
-        return ModelFacts(version.id, outputs)
+        fixed = client.version(model.id)
+        outputs = client.specification(fixed.spec_id).outputs if fixed.spec_id else None
+        return ModelFacts(fixed.id, outputs)
 
 
 @contextmanager
@@ -205,7 +206,8 @@ def _dataset(config: LabelConfig, api: ApiSettings) -> Dataset:
 
 def _open_output(config: LabelConfig, plan: RunPlan, output: str, *, new: bool) -> None:
     """Writing the run's configuration first shows that the output can be written."""
-    facts = {"deepo_beam": __version__, "config": config.public_dict()}
+    versions = {"deepo_beam": __version__, "apache_beam": version("apache-beam")}
+    facts = {"versions": versions, "config": config.public_dict()}
     try:
         if new:
             write_dataset(output, _dataset(config, plan.api))

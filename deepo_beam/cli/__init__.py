@@ -51,5 +51,6 @@ def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ())
     try:
         app(args=ours, obj=tuple(beam_flags), prog_name="deepo-beam")
     except DeepoBeamError as error:
-        typer.echo(f"Error: {error}", err=True)
+        message = str(error).partition(" [while running '")[0]  # where in the pipeline is Beam's to know
+        typer.echo(f"Error: {message}", err=True)
         sys.exit(error.exit_code)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deepo_beam.errors import ConfigError
+from deepo_beam.errors import ConfigError, DeepoBeamError
 
 if TYPE_CHECKING:
     from deepo_beam.lake.summary import Summary
@@ -50,9 +50,15 @@ def set_up_logging(level: str, style: LogFormat) -> None:
         raise ConfigError(f"--log-level {level!r}: give DEBUG, INFO, WARNING, ERROR or CRITICAL")
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.addFilter(lambda record: not record.getMessage().startswith(_BEAM_NOISE))
+    handler.addFilter(_is_news)
     handler.setFormatter(_JsonFormatter() if style is LogFormat.JSON else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what plain Beam says at each import, nor its traceback of an error that the command reports in a line."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not record.getMessage().startswith(_BEAM_NOISE) and not isinstance(error, DeepoBeamError)
 
 
 def print_summary(summary: Summary) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,4 +31,7 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the i
     if _process.stopping():
         os._exit(128 + number)
     sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
-    _process.stop_all(f"stopped by {name}; the same command goes on")
+    reason = f"stopped by {name}; the same command goes on"
+    # The runner labels in this very thread, which may hold the locks that stopping takes.
+    _process.will_stop(reason)
+    threading.Thread(target=_process.stop_all, args=(reason,), name="deepo-beam-stop", daemon=True).start()

@@ -292,6 +292,11 @@ class Core:
             return facts
         return min(claims, facts, self._delayed[0][0] if self._delayed else _NEVER)
 
+    def last_flush(self, now: float) -> Flush | float:
+        """As :meth:`next_flush`, for an engine that ends: without waiting for the interval."""
+        self._ledger.hurry()
+        return self.next_flush(now)
+
     def flushed(self, flush: Flush) -> None:
         """It is durable."""
         self._ledger.flushed(flush)
@@ -473,7 +478,6 @@ class Core:
         return len(self._taken) + len(self._tasks)
 
     def _window_has_room(self, now: float) -> bool:
-        self.counters.in_flight = self.in_flight
         limit = self._settings.max_in_flight
         if limit is None:
             limit = window_size(self._post_rate.per_s(now), self._tasks.polls.p95_s())

@@ -85,7 +85,8 @@ class Engine:
         """A copy of what was done so far."""
         with self._lock:
             counters = self._core.counters
-            return dataclasses.replace(counters, billed_twice=dict(counters.billed_twice))
+            twice = dict(counters.billed_twice)
+            return dataclasses.replace(counters, billed_twice=twice, in_flight=self._core.in_flight)
 
     @property
     def fatal(self) -> DeepoBeamError | None:
@@ -99,12 +100,16 @@ class Engine:
             self._wake_all()
 
     def close(self) -> None:
-        """End the threads. Nothing is lost that was reported durable."""
+        """End the threads, and write once more what they learnt: a task that was accepted is worth its record."""
         with self._lock:
+            self._core.stop(time.monotonic())
             self._closing = True
             self._wake_all()
         for thread in self._threads:
             thread.join()
+        while not isinstance(flush := self._core.last_flush(time.monotonic()), float):
+            if not self._flush(flush):
+                return
 
     # --- for sessions --------------------------------------------------------------------------------
 
@@ -231,7 +236,7 @@ class Engine:
                 return
             self._flush(flush)
 
-    def _flush(self, flush: Flush) -> None:
+    def _flush(self, flush: Flush) -> bool:
         try:
             if self._journal is not None:
                 segments = by_bucket(flush.entries)
@@ -239,10 +244,11 @@ class Engine:
         except StorageError as error:
             with self._lock:
                 self._core.flush_failed(flush, error, time.monotonic())
-            return
+            return False
         with self._lock:
             self._core.flushed(flush)
             self._posts.notify(self._core.senders_wanted)
+        return True
 
 
 class Session:

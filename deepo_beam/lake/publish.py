@@ -12,17 +12,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError
 from deepo_beam.lake.journal import Journal, Store
+from deepo_beam.lake.merge import ImageState
+from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
 from deepo_beam.lake.summary import Summary
-from deepo_beam.lake.tables import FailedImage, encode_table, errors_table, images_table, labels_table
+from deepo_beam.lake.tables import FailedImage, TableFile, errors_table, images_table, labels_table
 from deepo_beam.lake.tally import BucketTally, states_of, to_publish
 from deepo_beam.types import Status
 
-ROWS_PER_SHARD = 500_000
+ROWS_PER_SHARD = 500_000  # of images and labels together
 PUBLISHED = frozenset(("finished",))  # the kinds of record that tables are made of
-TABLES = ("labels", "images", "errors")
+TABLES = {"labels": LABELS, "images": IMAGES, "errors": ERRORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,43 +150,49 @@ def write_shard(
         StorageError: some of it may have been written; write it again.
     """
     journal = Journal(output, store)
-    results, failed = [], []
-    for bucket in intent.shards[number]:
+    tables = {name: TableFile(schema) for name, schema in TABLES.items()}
+    for bucket in intent.shards[number]:  # as Arrow at once: as Python objects a shard takes ten times the memory
         records = journal.read_records(bucket, PUBLISHED)
         wanted = {name: records[name] for name in intent.segments.get(bucket, ()) if name in records}
-        for state in to_publish(states_of(wanted, covered.get(bucket, frozenset()))):
-            assert state.to_publish is not None
-            result = state.to_publish.result
-            results.append(result)
-            if result.status is Status.FAILED:
-                since = state.failed_since_us or result.finished_us
-                failed.append(FailedImage(result, since, result.finished_us))
-    tables = zip(TABLES, (labels_table(results), images_table(results), errors_table(failed)), strict=True)
+        states = to_publish(states_of(wanted, covered.get(bucket, frozenset())))
+        for table, rows in zip(tables.values(), _rows(states), strict=True):
+            table.add(rows)
     files = []
-    for name, table in tables:
+    for name, table in tables.items():
         path = f"{name}/run_id={intent.run_id}/part-{number:05d}.parquet"
-        data = encode_table(table)
+        data = table.close()
         store.write_bytes(store.join(output, path), data)
-        files.append(PublishedFile(path, table.num_rows, len(data), hashlib.sha256(data).hexdigest()))
+        files.append(PublishedFile(path, table.rows, len(data), hashlib.sha256(data).hexdigest()))
     return files
+
+
+def _rows(states: Iterable[ImageState]) -> tuple[pa.Table, pa.Table, pa.Table]:
+    results, failed = [], []
+    for state in states:
+        assert state.to_publish is not None
+        result = state.to_publish.result
+        results.append(result)
+        if result.status is Status.FAILED:
+            failed.append(FailedImage(result, state.failed_since_us or result.finished_us, result.finished_us))
+    return labels_table(results), images_table(results), errors_table(failed)
 
 
 def commit(
     output: str,
     intent: Intent,
     files: Iterable[PublishedFile],
-    facts: Mapping[str, object],
     store: Store = storage,
     *,
     seconds: float | None = None,
 ) -> Summary:
     """Write manifest, summary and ``_SUCCESS``: the run is complete.
 
+    The manifest repeats what the run began with (``config.json``: versions and configuration).
+
     Args:
         output: of the run.
         intent: durable.
         files: of all shards.
-        facts: what else the manifest says: versions and configuration.
         store: where to write.
         seconds: wall time of the run by now; None keeps that of the intent.
 
@@ -194,9 +204,10 @@ def commit(
     summary = dataclasses.replace(intent.summary, labels=labels)
     if seconds is not None:
         summary = summary.after(seconds)
+    started_with = _read(run_uri(output, intent.run_id, "config.json", store), store)
     manifest = {
         "run_id": intent.run_id,
-        **facts,
+        **json.loads(started_with or b"{}"),
         "files": [dataclasses.asdict(file) for file in entries],
     }
     for name, values in (("manifest.json", manifest), ("summary.json", dataclasses.asdict(summary))):
@@ -207,7 +218,7 @@ def commit(
     return summary
 
 
-def roll_forward(output: str, facts: Mapping[str, object], store: Store = storage) -> list[Summary]:
+def roll_forward(output: str, store: Store = storage) -> list[Summary]:
     """Complete every publish that was begun and not ended; whoever holds the output does this first.
 
     Raises:
@@ -220,7 +231,7 @@ def roll_forward(output: str, facts: Mapping[str, object], store: Store = storag
         files = [
             file for number in range(len(intent.shards)) for file in write_shard(output, intent, number, covered, store)
         ]
-        summaries.append(commit(output, intent, files, facts, store))
+        summaries.append(commit(output, intent, files, store))
         covered = coverage([*done, *left[: len(summaries)]])
     return summaries
 

@@ -16,6 +16,7 @@ from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS, record_batch
 from deepo_beam.text import clean_text
 from deepo_beam.types import ImageResult
 
+_SORT_KEYS = ("image_uri", "crop", "image_id", "output_index", "prediction_index")
 # DuckDB's own row group; readers share out work by row groups, and writers hold one in memory.
 _ROWS_PER_GROUP = 122_880
 
@@ -41,7 +42,7 @@ def labels_table(results: Iterable[ImageResult]) -> pa.Table:
         results: in any order, of any status, one for each image and generation.
 
     Returns:
-        Rows sorted by image_uri, crop (null first), output_index, prediction_index.
+        Rows sorted by image_uri, crop (null last), output_index, prediction_index.
     """
     ordered = sorted(results, key=_order)
     return _table(LABELS, list(chain.from_iterable(map(flatten_predictions, ordered))))
@@ -57,7 +58,7 @@ def images_table(results: Iterable[ImageResult]) -> pa.Table:
         results: in any order, of any status, one for each image and generation.
 
     Returns:
-        Rows sorted by image_uri, crop (null first).
+        Rows sorted by image_uri, crop (null last).
     """
     return _table(IMAGES, [_image_row(result) for result in sorted(results, key=_order)])
 
@@ -69,7 +70,7 @@ def errors_table(failed: Iterable[FailedImage]) -> pa.Table:
         failed: in any order, one for each image and generation.
 
     Returns:
-        Rows sorted by image_uri, crop (null first).
+        Rows sorted by image_uri, crop (null last).
 
     Raises:
         ValueError: a result has no failure.
@@ -78,11 +79,48 @@ def errors_table(failed: Iterable[FailedImage]) -> pa.Table:
     return _table(ERRORS, [_error_row(entry) for entry in ordered])
 
 
+class TableFile:
+    """A Parquet file that is made of many small tables, with one row group of them in memory.
+
+    zstd, statistics, row groups of at most 122,880 rows, each sorted by URI, crop (null last) and label. Equal
+    tables in the same order give equal bytes.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        """Empty."""
+        self.rows = 0
+        self._sink = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd", write_statistics=True)
+        self._parts: list[pa.Table] = []
+        self._waiting = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows of this file's schema."""
+        self._parts.append(table)
+        self._waiting += table.num_rows
+        self.rows += table.num_rows
+        if self._waiting >= _ROWS_PER_GROUP // 2:
+            self._write_group()
+
+    def close(self) -> bytes:
+        """The whole file."""
+        self._write_group()
+        self._writer.close()
+        return bytes(self._sink.getvalue())
+
+    def _write_group(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._parts)
+            keys = [(name, "ascending") for name in _SORT_KEYS if name in table.column_names]
+            self._writer.write_table(table.sort_by(keys) if keys else table, row_group_size=_ROWS_PER_GROUP)
+        self._parts, self._waiting = [], 0
+
+
 def encode_table(table: pa.Table) -> bytes:
-    """A table as a Parquet file: zstd, statistics, row groups of at most 122,880 rows; deterministic."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_statistics=True, row_group_size=_ROWS_PER_GROUP)
-    return bytes(sink.getvalue())
+    """A table as a Parquet file, see :class:`TableFile`."""
+    file = TableFile(table.schema)
+    file.add(table)
+    return file.close()
 
 
 def _table(schema: pa.Schema, rows: list[Any]) -> pa.Table:
@@ -94,7 +132,7 @@ def _order(result: ImageResult) -> tuple[str, bool, str, str, int, int, str]:
     image = result.image
     return (
         clean_text(image.image_uri),  # as it will be stored
-        image.crop is not None,
+        image.crop is None,
         image.crop or "",
         image.image_id,
         result.generation,

@@ -83,10 +83,15 @@ def release(plan: RunPlan) -> None:
     process.close()
 
 
-def stop_all(reason: str) -> None:
-    """Post nothing more in this process; what is in flight is waited for, for a while."""
+def will_stop(reason: str) -> None:
+    """Say that :func:`stop_all` comes; takes no lock, so that a signal handler may call it."""
     global _stop_reason
     _stop_reason = reason
+
+
+def stop_all(reason: str) -> None:
+    """Post nothing more in this process; what is in flight is waited for, for a while."""
+    will_stop(reason)
     with _lock:
         running = list(_processes.values())
     for process in running:

@@ -1,6 +1,6 @@
 """``FlattenPredictions``: from results to schema'd rows, one for each label."""
 
-from __future__ import annotations
+# No "from __future__ import annotations" here: Beam's schemas read the annotations as they stand.
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Optional

@@ -117,7 +117,7 @@ class _LabelBucketFn(beam.DoFn):
     def start_bundle(self) -> None:
         """No state crosses bundles: a bundle attempt that is run again begins with the journal."""
         self._session: Session = self._process.engine.open()
-        self._places: dict[tuple[int, str], tuple[Timestamp, Any]] = {}
+        self._places: dict[tuple[int, str], list[tuple[Timestamp, Any]]] = {}
         self._buckets: dict[int, tuple[Timestamp, Any]] = {}
 
     def process(
@@ -130,10 +130,14 @@ class _LabelBucketFn(beam.DoFn):
         bucket, images = element
         try:
             planned = self._plan_bucket(bucket, images)
-            works = [self._work(bucket, entry) for entry in planned if entry.labelling is not None]
             self._buckets[bucket] = (timestamp, window)
-            for work in works:
-                self._places[bucket, work.image.image_id] = (timestamp, window)
+            works = []
+            for entry in planned:
+                if entry.labelling is not None:
+                    places = self._places.setdefault((bucket, entry.image.image_id), [])
+                    places.append((timestamp, window))
+                    if len(places) == 1:  # else it is under way for another window
+                        works.append(self._work(bucket, entry))
             self._session.submit(works)
             yield from self._finished()
         except BaseException:
@@ -182,9 +186,9 @@ class _LabelBucketFn(beam.DoFn):
     def _finished(self) -> Iterator[WindowedValue]:
         for outcome in self._session.take_outcomes():
             work = outcome.work
-            timestamp, window = self._places.pop((work.bucket, work.image.image_id))
-            if isinstance(outcome, Settled):
-                yield WindowedValue(outcome.result, timestamp, (window,))
+            for timestamp, window in self._places.pop((work.bucket, work.image.image_id)):
+                if isinstance(outcome, Settled):
+                    yield WindowedValue(outcome.result, timestamp, (window,))
 
 
 def _as_image(element: str | ImageRef) -> ImageRef:

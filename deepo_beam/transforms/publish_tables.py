@@ -36,14 +36,12 @@ class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
 
     Args:
         plan: of the run; it has an output.
-        manifest: what the manifest says beside the files: versions and configuration.
     """
 
-    def __init__(self, plan: RunPlan, manifest: dict[str, object]) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         super().__init__()
         assert plan.output is not None
         self._plan = plan
-        self._manifest = manifest
 
     def expand(self, buckets: PCollection[int]) -> PCollection[Summary]:
         """Tally every bucket, write the intent, write its shards, commit."""
@@ -60,9 +58,7 @@ class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
             | "SpreadShards" >> beam.Reshuffle()
             | "WriteShard" >> beam.ParDo(_WriteShardFn(plan)).with_output_types(PublishedFile)
         )
-        return intent | "Commit" >> beam.Map(
-            _commit, plan, self._manifest, beam.pvalue.AsList(files)
-        ).with_output_types(Summary)
+        return intent | "Commit" >> beam.Map(_commit, plan, beam.pvalue.AsList(files)).with_output_types(Summary)
 
 
 class _CoveredFn(beam.DoFn):
@@ -117,9 +113,9 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
     return write_intent(plan.output, plan_publish(tallies, summary, first=not done))
 
 
-def _commit(intent: Intent, plan: RunPlan, manifest: dict[str, object], files: list[PublishedFile]) -> Summary:
+def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:
     assert plan.output is not None
-    return commit(plan.output, intent, files, manifest, seconds=_seconds_since(plan))
+    return commit(plan.output, intent, files, seconds=_seconds_since(plan))
 
 
 def _seconds_since(plan: RunPlan) -> float:

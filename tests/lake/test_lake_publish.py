@@ -35,7 +35,7 @@ from deepo_beam.lake.tally import BucketTally, tally_bucket
 from deepo_beam.records import Finished, Record
 
 OUT = "mem://out"
-FACTS = {"versions": {"deepo_beam": "0"}}
+CONFIG = {"versions": {"deepo_beam": "0"}, "config": {"spec": "echo-v1"}}
 
 
 def journal(store: KillableStore, run_id: str, **records: list[Record]) -> None:
@@ -52,6 +52,7 @@ def done(run_id: str, *numbers: int) -> list[Record]:
 
 def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 2)) -> Intent:
     """The first half of a publish, up to its intent."""
+    store.objects[run_uri(OUT, run_id, "config.json", store)] = json.dumps(CONFIG | {"started": run_id}).encode()
     finished, _ = load_intents(OUT, store)
     covered = coverage(finished)
     tallies = []
@@ -69,7 +70,7 @@ def publish(store: KillableStore, run_id: str) -> Summary:
     intent = intend(store, run_id)
     covered = coverage(other for other in load_intents(OUT, store)[0] if other.run_id != run_id)
     files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
-    return commit(OUT, intent, files, FACTS, store)
+    return commit(OUT, intent, files, store)
 
 
 def rows(store: KillableStore, table: str) -> list[dict]:
@@ -113,12 +114,31 @@ def test_the_manifest_names_every_file_with_its_rows_size_and_hash() -> None:
     }
 
     assert manifest["run_id"] == "run-a"
-    assert manifest["versions"] == FACTS["versions"]
+    assert CONFIG.items() <= manifest.items()
     assert written.keys() == on_disk.keys()
     for uri, data in on_disk.items():
         assert written[uri]["sha256"] == hashlib.sha256(data).hexdigest()
         assert written[uri]["size_bytes"] == len(data)
         assert written[uri]["rows"] == pq.read_metadata(io.BytesIO(data)).num_rows
+
+
+def test_the_manifest_of_a_run_says_what_it_began_with_whoever_completes_it() -> None:
+    store = KillableStore()
+    journal(store, "run-a", b0=done("run-a", 0))
+    intend(store, "run-a")
+    roll_forward(OUT, store)
+    assert json.loads(store.objects[f"{OUT}/runs/run-a/manifest.json"])["started"] == "run-a"
+
+
+def test_the_rows_of_a_shard_are_in_the_order_of_their_uris_whatever_bucket_they_were_in() -> None:
+    store = KillableStore()
+    journal(store, "run-a", b0=done("run-a", 4, 1), b1=done("run-a", 3, 0), b2=done("run-a", 6))
+    publish(store, "run-a")
+    for table in ("images", "labels"):
+        uris = [row["image_uri"] for row in rows(store, table)]
+        assert uris == sorted(uris)
+    places = [(row["image_uri"], row["output_index"], row["prediction_index"]) for row in rows(store, "labels")]
+    assert places == sorted(places)
 
 
 def test_the_mark_of_success_is_written_after_everything_else() -> None:
@@ -212,7 +232,7 @@ def test_the_wall_time_of_a_run_is_known_at_its_end() -> None:
     journal(store, "run-a", b0=done("run-a", 0, 1))
     intent = intend(store, "run-a")
     files = write_shard(OUT, intent, 0, {}, store)
-    summary = commit(OUT, intent, files, FACTS, store, seconds=4.0)
+    summary = commit(OUT, intent, files, store, seconds=4.0)
     assert (summary.seconds, summary.images_per_s) == (4.0, 0.5)
 
 
@@ -248,7 +268,7 @@ def test_a_publish_that_is_killed_at_any_write_is_completed_to_the_same_bytes(ke
         publish(store, "run-b")
     store.writes_left = None
     assert not is_published(OUT, "run-b", store)
-    completed = roll_forward(OUT, FACTS, store)
+    completed = roll_forward(OUT, store)
     assert [summary.run_id for summary in completed] == (["run-b"] if kept else [])
     publish(store, "run-b" if kept == 0 else "run-c")
 
@@ -269,9 +289,9 @@ def test_a_roll_forward_that_is_killed_itself_is_completed_by_the_next(kept: int
         publish(store, "run-b")
     store.writes_left = kept
     with pytest.raises(KilledError):
-        roll_forward(OUT, FACTS, store)
+        roll_forward(OUT, store)
     store.writes_left = None
-    roll_forward(OUT, FACTS, store)
+    roll_forward(OUT, store)
     assert store.objects == unharmed.objects
 
 
@@ -279,7 +299,7 @@ def test_what_is_written_to_the_journal_after_the_intent_waits_for_the_next_publ
     store = prepared()
     intend(store, "run-b")
     journal(store, "run-z", b0=done("run-z", 7))
-    roll_forward(OUT, FACTS, store)
+    roll_forward(OUT, store)
     assert image(7).image_id not in ids(store, "images")
     publish(store, "run-c")
     assert ids(store, "images") == Counter(image_ids(0, 1, 2, 2, 3, 4, 5, 6, 7))
@@ -291,14 +311,14 @@ def test_two_intents_that_were_left_are_completed_in_order_and_publish_nothing_t
     intend(store, "run-a")
     journal(store, "run-b", b0=done("run-b", 3))
     intend(store, "run-b")  # which did not know that the first will be completed
-    assert [summary.run_id for summary in roll_forward(OUT, FACTS, store)] == ["run-a", "run-b"]
+    assert [summary.run_id for summary in roll_forward(OUT, store)] == ["run-a", "run-b"]
     assert ids(store, "images") == Counter(image_ids(0, 1, 3))
 
 
 def test_nothing_is_rolled_forward_where_nothing_was_left() -> None:
     store = prepared()
     before = dict(store.objects)
-    assert roll_forward(OUT, FACTS, store) == []
+    assert roll_forward(OUT, store) == []
     assert store.objects == before
 
 

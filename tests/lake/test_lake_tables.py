@@ -50,7 +50,7 @@ def test_tables_have_exactly_the_schema_also_when_read_back(table: pa.Table, sch
 
 def test_the_labels_are_the_rows_of_every_result_by_uri_and_crop() -> None:
     table = labels_table(RESULTS)
-    rows = [row for result in (RESULTS[3], BOXES, RESULTS[2]) for row in flatten_predictions(result)]
+    rows = [row for result in (BOXES, RESULTS[3], RESULTS[2]) for row in flatten_predictions(result)]
     times = microseconds(table["predicted_at"])
     columns = table.drop_columns(["predicted_at"]).to_pydict()
     read = [tuple(values) for values in zip(*columns.values(), times, strict=True)]
@@ -159,7 +159,7 @@ def test_rows_are_sorted_by_uri_and_crop_and_place(places: list) -> None:
     table = labels_table([success(image=image(number, crop=crop), outputs=two) for number, crop in places])
     columns = ["image_uri", "crop", "output_index", "prediction_index"]
     keys = [tuple(row.values()) for row in table.select(columns).to_pylist()]
-    assert keys == sorted(keys, key=lambda key: (key[0], key[1] is not None, key[1] or "", *key[2:]))
+    assert keys == sorted(keys, key=lambda key: (key[0], key[1] is None, key[1] or "", *key[2:]))
     assert len(keys) == 3 * len(places)
 
 
