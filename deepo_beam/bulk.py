@@ -45,7 +45,7 @@ def build(pipeline: beam.Pipeline, config: LabelConfig, plan: RunPlan) -> PColle
         | "ListImages" >> ListImages(config.inputs, input_options(config))
         | "SelectImages" >> SelectImages(limit=config.limit, sample=config.sample, seed=config.seed)
     )
-    labelled = images | "LabelImages" >> LabelBuckets(plan)
+    labelled = images | "LabelImages" >> LabelBuckets(plan, accounted=True)
     return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan)
 
 

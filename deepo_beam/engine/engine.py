@@ -107,7 +107,7 @@ class Engine:
             self._wake_all()
         for thread in self._threads:
             thread.join()
-        while not isinstance(flush := self._core.last_flush(time.monotonic()), float):
+        while self._crash is None and not isinstance(flush := self._core.last_flush(time.monotonic()), float):
             if not self._flush(flush):
                 return
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from deepo_beam import storage
-from deepo_beam.errors import ObjectNotFoundError
+from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.journal import Journal, Store
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
@@ -153,7 +153,13 @@ def write_shard(
     tables = {name: TableFile(schema) for name, schema in TABLES.items()}
     for bucket in intent.shards[number]:  # as Arrow at once: as Python objects a shard takes ten times the memory
         records = journal.read_records(bucket, PUBLISHED)
-        wanted = {name: records[name] for name in intent.segments.get(bucket, ()) if name in records}
+        names = intent.segments.get(bucket, ())
+        if missing := sorted(set(names) - set(records)):
+            raise StorageError(
+                f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
+                " restore it from a copy"
+            )
+        wanted = {name: records[name] for name in names}
         states = to_publish(states_of(wanted, covered.get(bucket, frozenset())))
         for table, rows in zip(tables.values(), _rows(states), strict=True):
             table.add(rows)

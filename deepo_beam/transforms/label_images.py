@@ -26,6 +26,9 @@ from deepo_beam.run import RunPlan
 from deepo_beam.transforms import _process
 from deepo_beam.types import ImageRef, ImageResult
 
+_OF_THE_COMMAND = {"inputs", "limit", "sample", "seed", "allow_empty", "beam"} | {
+    name for name in LabelConfig.model_fields if name.endswith("_column")
+}
 RESULTS = "results"
 BUCKETS = "buckets"
 
@@ -54,6 +57,11 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
 
     def __init__(self, **options: object) -> None:
         super().__init__()
+        if of_the_command := sorted(_OF_THE_COMMAND & options.keys()):
+            raise ConfigError(
+                f"LabelImages: {', '.join(of_the_command)}: options of the command only; the images are those of the"
+                " collection, see ListImages and SelectImages"
+            )
         self._config = LabelConfig.parse(options, where="LabelImages")
         self._config.model  # noqa: B018 - raises if none was named
 
@@ -63,7 +71,7 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
             raise ConfigError("LabelImages labels bounded collections only: this one never ends")
         plan = prepare(self._config)
         refs = images | "AsImages" >> beam.Map(_as_image).with_output_types(ImageRef)
-        return (refs | "LabelBuckets" >> LabelBuckets(plan, raise_on_stop=True))[RESULTS]
+        return (refs | "LabelBuckets" >> LabelBuckets(plan, accounted=False))[RESULTS]
 
 
 class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
@@ -74,14 +82,14 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
 
     Args:
         plan: of the run.
-        raise_on_stop: a run that stops before its work is done fails the pipeline, for there is nobody to
-            account for the rest.
+        accounted: somebody accounts for every image afterwards (``PublishTables``): the listing is written for
+            it, and a run that stops early leaves the rest to it. Otherwise stopping early fails the pipeline.
     """
 
-    def __init__(self, plan: RunPlan, *, raise_on_stop: bool = False) -> None:
+    def __init__(self, plan: RunPlan, *, accounted: bool) -> None:
         super().__init__()
         self._plan = plan
-        self._raise_on_stop = raise_on_stop
+        self._accounted = accounted
 
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Grouping also brings the duplicates of an image together."""
@@ -92,16 +100,16 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
             >> beam.WithKeys(lambda image: bucket_of(image.image_id, buckets)).with_output_types(tuple[int, ImageRef])
             | "GroupByBucket" >> beam.GroupByKey()
             | "LabelBucket"
-            >> beam.ParDo(_LabelBucketFn(self._plan, self._raise_on_stop)).with_outputs(BUCKETS, main=RESULTS)
+            >> beam.ParDo(_LabelBucketFn(self._plan, self._accounted)).with_outputs(BUCKETS, main=RESULTS)
         )
 
 
 class _LabelBucketFn(beam.DoFn):
     """Submits buckets to the process's engine, and yields results as they come."""
 
-    def __init__(self, plan: RunPlan, raise_on_stop: bool) -> None:
+    def __init__(self, plan: RunPlan, accounted: bool) -> None:
         self._plan = plan
-        self._raise_on_stop = raise_on_stop
+        self._accounted = accounted
 
     def setup(self) -> None:
         """One engine a process; what is published does not change while this run holds the output."""
@@ -154,7 +162,7 @@ class _LabelBucketFn(beam.DoFn):
             self._session.cancel()
             raise
         fatal = self._process.engine.fatal
-        if self._raise_on_stop and fatal is not None:
+        if fatal is not None and not self._accounted:
             raise EngineClosedError(f"labelling stopped: {fatal}")
         for bucket, (timestamp, window) in self._buckets.items():
             yield TaggedOutput(BUCKETS, WindowedValue(bucket, timestamp, (window,)))
@@ -165,7 +173,7 @@ class _LabelBucketFn(beam.DoFn):
         if plan.output is not None:
             states = Journal(plan.output).read(bucket, self._covered.get(bucket, frozenset()))
         planned = plan_bucket(images, states, run_id=plan.run_id, retry=plan.retry, max_attempts=plan.max_attempts)
-        if plan.output is not None:
+        if plan.output is not None and self._accounted:
             write_listing(plan.output, plan.run_id, bucket, planned)
         return planned
 

@@ -1,0 +1,286 @@
+"""Decisions of the core that are plain to see one at a time; the simulation has them all at once."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from deepo_beam.api import Output, Prediction, Task, TaskState
+from deepo_beam.engine import Core, EngineSettings, NotAttempted, RunFacts, Settled, Work
+from deepo_beam.engine.ledger import Flush
+from deepo_beam.engine.work import Job
+from deepo_beam.errors import (
+    BadRequestError,
+    BadResultError,
+    EndpointError,
+    ErrorCode,
+    ForbiddenError,
+    NotFoundError,
+    RedirectError,
+    ServerError,
+    Stage,
+    ThrottledError,
+)
+from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.types import Facts, Failure, ImageRef, ImageResult, ModelKind, ModelRef, Status
+
+OWNER = 1
+
+
+class Driver:
+    """A core whose journal always writes at once; ``now`` is moved by hand."""
+
+    def __init__(self, **settings: object) -> None:
+        run = RunFacts("run-b", ModelRef(ModelKind.SPEC, "echo-v1"), 21)
+        self.now = 100.0
+        self.journal: list[Record] = []
+        self.core = Core(
+            EngineSettings(**{"retry_base_s": 0.0, **settings}),
+            run,
+            now=self.now,
+            wall_us=lambda now: round(now * 1e6),
+            rng=random.Random(1),
+        )
+
+    def submit(self, *numbers: int, size: int | None = 1000, **changes: object) -> None:
+        images = [ImageRef(f"{n:032x}", f"/{n}", f"/{n}", size_bytes=size) for n in numbers]
+        self.core.submit([Work(OWNER, 0, image, **changes) for image in images], self.now)
+
+    def flush(self) -> None:
+        while isinstance(flush := self.core.next_flush(self.now), Flush):
+            self.journal += [entry.record for entry in flush.entries]
+            self.core.flushed(flush)
+
+    def take(self) -> Job:
+        """The next job, read."""
+        self.flush()
+        job = self.core.next_post(self.now)
+        assert isinstance(job, Job), f"nothing to post before {job}"
+        self.core.loaded(job, Facts(size_bytes=1000), 1500)
+        return job
+
+    def post(self) -> Job:
+        """The next job, on the wire."""
+        job = self.take()
+        assert self.core.turn(job, self.now) == 0.0
+        return job
+
+    def accept(self, task_id: str = "7") -> Job:
+        job = self.post()
+        self.core.accepted(job, task_id, self.now)
+        return job
+
+    def poll(self, *tasks: Task, later_s: float = 1.0) -> tuple[str, ...]:
+        """Asks for whatever is due after so long, and answers with these tasks."""
+        self.now += later_s
+        ids = self.core.next_poll(self.now)
+        assert isinstance(ids, tuple), f"nothing to ask for before {ids}"
+        self.core.polled(ids, tasks, self.now)
+        return ids
+
+    def records(self, kind: type) -> list:
+        self.core.durable(OWNER)
+        self.flush()
+        return [record for record in self.journal if isinstance(record, kind)]
+
+    def outcome(self) -> ImageResult:
+        (outcome,) = self.core.take_outcomes(OWNER)
+        assert isinstance(outcome, Settled), f"{outcome}"
+        return outcome.result
+
+
+def done(task_id: str = "7", *, predicted: bool = True) -> Task:
+    labels = (Prediction(1, "cat", 0.75, 0.5),) if predicted else ()
+    return Task(task_id, TaskState.SUCCESS, outputs=(Output(labels),))
+
+
+# --- one image ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("predicted", "status"), [(True, Status.SUCCEEDED), (False, Status.NO_DETECTION)])
+def test_the_way_of_an_image_and_its_records(predicted: bool, status: Status) -> None:
+    driver = Driver()
+    driver.submit(1)
+    driver.accept("7")
+    assert driver.poll(done("7", predicted=predicted)) == ("7",)
+    result = driver.outcome()
+    assert (result.status, result.task_id, result.calls, result.attempts) == (status, "7", 1, 1)
+    assert (result.failure, result.facts, result.timings.wait_ms) == (None, Facts(size_bytes=1000), 1000)
+    kinds = [
+        type(record) for record in (*driver.records(Claimed), *driver.records(Accepted), *driver.records(Finished))
+    ]
+    assert kinds == [Claimed, Accepted, Finished]
+    assert driver.core.durable(OWNER)
+
+
+def test_a_task_that_was_accepted_by_an_earlier_run_is_polled_first_and_posted_only_if_it_is_lost() -> None:
+    driver = Driver(lost_grace_s=2.0)
+    image = ImageRef(f"{1:032x}", "/1", "/1")
+    driver.submit(1, resume=Accepted("run-a", image, 0, 3, "77", 20, Facts(), 0), attempts_used=3)
+    assert driver.core.next_post(driver.now) == float("inf")
+    assert driver.poll(later_s=0.0) == ("77",)
+    assert driver.poll(later_s=2.1) == ("77",)
+    driver.now += 0.1
+    driver.accept("8")
+    (claim,) = driver.records(Claimed)
+    assert (claim.reason, claim.attempt) == (Reason.TASK_LOST, 4)
+    driver.poll(done("8"))
+    result = driver.outcome()
+    assert (result.model_version_id, result.calls, result.task_id) == (21, 1, "8")
+    assert driver.core.counters.billed_twice == {"task_lost": 1}
+
+
+def test_an_unknown_task_is_asked_for_again_for_a_while_before_it_counts_as_lost() -> None:
+    driver = Driver(lost_grace_s=2.0)
+    driver.submit(1)
+    driver.accept("7")
+    driver.poll()
+    driver.poll(done("7"), later_s=1.5)
+    assert driver.outcome().calls == 1
+
+
+def test_a_task_whose_result_cannot_be_trusted_fails_without_another_call() -> None:
+    driver = Driver()
+    driver.submit(1)
+    driver.accept("7")
+    driver.poll(Task("7", TaskState.SUCCESS, problem=BadResultError("no roi")))
+    failure = driver.outcome().failure
+    assert (failure.stage, failure.code, failure.message) == (Stage.PARSE, ErrorCode.BAD_RESULT, "no roi")
+
+
+def test_a_task_that_ends_in_error_is_run_once_more_and_then_given_up() -> None:
+    driver = Driver(max_task_reruns=1)
+    driver.submit(1)
+    for task_id in ("7", "8"):
+        driver.accept(task_id)
+        driver.poll(Task(task_id, TaskState.ERROR, error="cannot decode"))
+    result = driver.outcome()
+    assert (result.failure.code, result.failure.message) == (ErrorCode.TASK_ERROR, "cannot decode")
+    assert (result.failure.retryable, result.calls, result.attempts, result.task_id) == (True, 2, 2, "8")
+    assert [claim.reason for claim in driver.records(Claimed)] == [Reason.FIRST, Reason.TASK_ERROR]
+
+
+def test_two_images_that_are_given_one_task_are_both_answered() -> None:
+    driver = Driver()
+    driver.submit(1, 2)
+    driver.accept("7")
+    driver.accept("7")
+    driver.poll(done("7"))
+    assert len(driver.core.take_outcomes(OWNER)) == 2
+
+
+# --- refusals ----------------------------------------------------------------------------------------
+
+
+def test_a_bad_request_fails_the_image_at_once_and_was_not_billed() -> None:
+    driver = Driver()
+    driver.submit(1)
+    driver.core.refused(driver.post(), BadRequestError("inputs: too small", status=400), driver.now)
+    result = driver.outcome()
+    assert (result.failure.stage, result.failure.code) == (Stage.SUBMIT, ErrorCode.PAYLOAD_REFUSED)
+    assert (result.failure.http_status, result.failure.retryable, result.calls) == (400, False, 1)
+    (released,) = driver.records(Released)
+    assert released.sent
+
+
+def test_a_refusal_for_the_rate_is_no_try_and_comes_first_again() -> None:
+    driver = Driver()
+    driver.submit(1, 2)
+    first = driver.post()
+    driver.core.refused(first, ThrottledError("slow down", retry_after=0.5), driver.now)
+    driver.now += 0.6
+    taken = [driver.post(), driver.post()]
+    assert first in taken
+    assert (first.tries, first.calls) == (0, 2)
+    assert [claim.reason for claim in driver.records(Claimed)] == [Reason.FIRST] * 3
+    assert driver.core.counters.refused == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ForbiddenError("no"), NotFoundError("gone"), RedirectError("elsewhere"), EndpointError("no")]
+)
+def test_what_is_not_the_images_fault_stops_the_run_and_fails_no_image(error: EndpointError) -> None:
+    driver = Driver()
+    driver.submit(1, 2, 3)
+    driver.core.refused(driver.post(), error, driver.now)
+    outcomes = driver.core.take_outcomes(OWNER)
+    assert [type(outcome) for outcome in outcomes] == [NotAttempted] * 3
+    assert driver.core.fatal is error
+    assert driver.records(Finished) == []
+    claims = {(record.image_id, record.attempt) for record in driver.records(Claimed)}
+    assert {(record.image_id, record.attempt) for record in driver.records(Released)} == claims
+
+
+def test_a_call_of_which_the_answer_is_not_known_is_repeated_twice_at_most() -> None:
+    driver = Driver(max_reposts=2)
+    driver.submit(1)
+    for _ in range(3):
+        driver.core.refused(driver.post(), ServerError("oops", status=502), driver.now)
+        driver.now += 0.1
+    result = driver.outcome()
+    assert (result.failure.code, result.failure.http_status, result.calls) == (ErrorCode.ANSWER_UNKNOWN, 502, 3)
+    assert driver.core.counters.billed_twice == {"answer_unknown": 2}
+    assert driver.records(Released) == []
+
+
+def test_attempts_of_earlier_runs_count() -> None:
+    driver = Driver(attempts=5, max_task_reruns=3)
+    driver.submit(1, failed_attempts=4)
+    driver.accept("7")
+    driver.poll(Task("7", TaskState.ERROR, error="cannot decode"))
+    assert driver.outcome().attempts == 1
+
+
+def test_a_store_of_images_that_fails_is_asked_again_and_a_bad_image_is_not() -> None:
+    driver = Driver(load_attempts=3)
+    slow = Failure(Stage.READ, ErrorCode.READ_FAILED, "slow down", retryable=True)
+    driver.submit(1)
+    for _ in range(3):
+        driver.core.load_failed(driver.take(), slow, Facts(), driver.now)
+        driver.now += 0.1
+    assert (result := driver.outcome()).failure == slow
+    assert (result.calls, result.attempts) == (0, 1)
+    assert [record.sent for record in driver.records(Released)] == [False] * 3
+
+
+# --- stopping, cancelling, holding ---------------------------------------------------------------------
+
+
+def test_after_a_stop_what_is_in_flight_is_waited_for_only_so_long() -> None:
+    driver = Driver(drain_s=30.0)
+    driver.submit(1, 2)
+    driver.accept("7")
+    driver.accept("8")
+    driver.core.stop(driver.now)
+    driver.poll(done("7"), Task("8", TaskState.PENDING))
+    assert [type(outcome) for outcome in driver.core.take_outcomes(OWNER)] == [Settled]
+    driver.now += 30.0
+    driver.core.next_poll(driver.now)
+    assert [type(outcome) for outcome in driver.core.take_outcomes(OWNER)] == [NotAttempted]
+    assert {record.task_id for record in driver.records(Accepted)} == {"7", "8"}
+
+
+def test_a_call_that_was_on_the_wire_when_its_owner_was_cancelled_is_still_recorded() -> None:
+    driver = Driver()
+    driver.submit(1, 2)
+    first, second = driver.post(), driver.post()
+    driver.core.cancel(OWNER)
+    driver.core.accepted(first, "7", driver.now)
+    driver.core.refused(second, ServerError("oops"), driver.now)
+    assert [record.task_id for record in driver.records(Accepted)] == ["7"]
+    assert driver.core.in_flight == 0
+    assert driver.core.next_poll(driver.now + 100) == float("inf")
+    assert driver.core.take_outcomes(OWNER) == []
+
+
+def test_images_of_unknown_size_are_taken_to_be_a_megabyte_until_they_are_read() -> None:
+    driver = Driver(max_buffer_bytes=3_000_000)
+    driver.submit(*range(10), size=None)
+    driver.flush()
+    taken = [driver.core.next_post(driver.now) for _ in range(3)]
+    assert all(isinstance(job, Job) for job in taken)
+    assert driver.core.next_post(driver.now) == float("inf")
+    for job in taken:
+        driver.core.loaded(job, Facts(), 100_000)
+    assert isinstance(driver.core.next_post(driver.now), Job)
