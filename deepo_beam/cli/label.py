@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from deepo_beam.cli.memory import limit_arenas
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.reporting import LogFormat, print_summary, set_up_logging
 
@@ -34,6 +35,7 @@ def label(
     Example: deepo-beam label 's3://lake/photos/**.jpg' --output s3://lake/labels --spec my-model --rate 20/s
     """
     set_up_logging(log_level, log_format)
+    limit_arenas()
     from deepo_beam import bulk  # loads Beam, which --help need not wait for
     from deepo_beam.cli import stopping
     from deepo_beam.cli.asking import confirm_first_run

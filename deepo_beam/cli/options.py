@@ -98,5 +98,7 @@ def _flag_type(field: Any) -> Any:
     """What the command line parses itself; all else, as quantities with a unit, is text for the model to read."""
     kinds = [kind for kind in typing.get_args(field.annotation) if kind is not types.NoneType]
     kind = kinds[0] if kinds else field.annotation
-    parsed_by_model = any(isinstance(item, pydantic.BeforeValidator) for item in field.metadata)
+    metadata = [*field.metadata, *getattr(kind, "__metadata__", ())]  # of an Annotated, outside or inside of Optional
+    kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
+    parsed_by_model = any(isinstance(item, pydantic.BeforeValidator) for item in metadata)
     return kind if kind in (bool, int) and not parsed_by_model else str

@@ -71,7 +71,9 @@ def named_errors(uri: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except NotADirectoryError as error:
+        raise ObjectNotFoundError(f"{uri}: a part of this path is a file, not a folder; check the spelling") from error
+    except FileNotFoundError as error:
         raise ObjectNotFoundError(f"{uri}: there is no such object") from error
     except PermissionError as error:
         raise PermissionDeniedError(f"{uri}: no permission to {doing} it; check who runs this") from error
