@@ -52,7 +52,8 @@ def read_listing(output: str, run_id: str, bucket: int, store: Store = storage) 
         StorageError: it cannot be read.
     """
     data = store.read_bytes(listing_uri(output, run_id, bucket, store))
-    columns = pq.read_table(pa.BufferReader(data), columns=["image_id", "disposition", "conflict"])
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        columns = file.read(columns=["image_id", "disposition", "conflict"], use_threads=False)
     return [
         ListedEntry(image_id, Disposition(disposition), conflict)
         for image_id, disposition, conflict in zip(

@@ -12,8 +12,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.journal import Journal, Store
@@ -25,6 +23,7 @@ from deepo_beam.lake.tally import BucketTally, states_of, to_publish
 from deepo_beam.types import Status
 
 ROWS_PER_SHARD = 500_000  # of images and labels together
+_IMAGES_AT_ONCE = 4_000  # as Python objects; as Arrow they take a tenth of the memory
 PUBLISHED = frozenset(("finished",))  # the kinds of record that tables are made of
 TABLES = {"labels": LABELS, "images": IMAGES, "errors": ERRORS}
 
@@ -151,18 +150,13 @@ def write_shard(
     """
     journal = Journal(output, store)
     tables = {name: TableFile(schema) for name, schema in TABLES.items()}
-    for bucket in intent.shards[number]:  # as Arrow at once: as Python objects a shard takes ten times the memory
-        records = journal.read_records(bucket, PUBLISHED)
-        names = intent.segments.get(bucket, ())
-        if missing := sorted(set(names) - set(records)):
-            raise StorageError(
-                f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
-                " restore it from a copy"
-            )
-        wanted = {name: records[name] for name in names}
-        states = to_publish(states_of(wanted, covered.get(bucket, frozenset())))
-        for table, rows in zip(tables.values(), _rows(states), strict=True):
-            table.add(rows)
+    waiting: list[ImageState] = []
+    for bucket in intent.shards[number]:
+        waiting += _publishable(journal, intent, bucket, covered.get(bucket, frozenset()))
+        if len(waiting) >= _IMAGES_AT_ONCE:
+            _add_rows(tables, waiting)
+            waiting = []
+    _add_rows(tables, waiting)
     files = []
     for name, table in tables.items():
         path = f"{name}/run_id={intent.run_id}/part-{number:05d}.parquet"
@@ -172,7 +166,18 @@ def write_shard(
     return files
 
 
-def _rows(states: Iterable[ImageState]) -> tuple[pa.Table, pa.Table, pa.Table]:
+def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozenset[str]) -> list[ImageState]:
+    records = journal.read_records(bucket, PUBLISHED)
+    names = intent.segments.get(bucket, ())
+    if missing := sorted(set(names) - set(records)):
+        raise StorageError(
+            f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
+            " restore it from a copy"
+        )
+    return to_publish(states_of({name: records[name] for name in names}, covered))
+
+
+def _add_rows(tables: Mapping[str, TableFile], states: Iterable[ImageState]) -> None:
     results, failed = [], []
     for state in states:
         assert state.to_publish is not None
@@ -180,7 +185,9 @@ def _rows(states: Iterable[ImageState]) -> tuple[pa.Table, pa.Table, pa.Table]:
         results.append(result)
         if result.status is Status.FAILED:
             failed.append(FailedImage(result, state.failed_since_us or result.finished_us, result.finished_us))
-    return labels_table(results), images_table(results), errors_table(failed)
+    tables["labels"].add(labels_table(results))
+    tables["images"].add(images_table(results))
+    tables["errors"].add(errors_table(failed))
 
 
 def commit(
