@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from deepo_beam.lake.summary import Summary
 
 
-_BEAM_NOISE = "apitools not found"  # what every import of plain apache-beam says; nothing here needs it
+# What every import of plain apache-beam says, by its version; nothing here needs either.
+_BEAM_NOISE = ("apitools not found", "crcmod package not found")
 
 
 class LogFormat(str, Enum):
