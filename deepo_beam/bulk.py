@@ -16,9 +16,9 @@ from apache_beam.runners.runner import create_runner
 
 from deepo_beam import storage
 from deepo_beam.config import LabelConfig
-from deepo_beam.errors import ConfigError, ObjectNotFoundError, RunStoppedError
+from deepo_beam.errors import ConfigError, RunStoppedError
 from deepo_beam.inputs import expand_input
-from deepo_beam.lake.publish import roll_forward, run_uri
+from deepo_beam.lake.publish import is_published, roll_forward, run_uri
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import check_inputs, check_output, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
@@ -110,10 +110,9 @@ def read_summary(plan: RunPlan) -> Summary:
         RunStoppedError: there is none.
     """
     assert plan.output is not None
-    try:
-        data = storage.read_bytes(run_uri(plan.output, plan.run_id, "summary.json"))
-    except ObjectNotFoundError:
-        raise RunStoppedError(f"run {plan.run_id} ended without a summary; the same command goes on with it") from None
+    if not is_published(plan.output, plan.run_id):
+        raise RunStoppedError(f"run {plan.run_id} ended before its tables were published; the next run publishes them")
+    data = storage.read_bytes(run_uri(plan.output, plan.run_id, "summary.json"))
     return Summary(**json.loads(data))
 
 

@@ -110,10 +110,9 @@ class ObjectNotFoundError(StorageError):
 
 
 class PermissionDeniedError(StorageError):
-    """The store refused access to the named object."""
+    """The store refused access to the named object. Worth another try: permissions are mended, tokens renewed."""
 
     code = ErrorCode.PERMISSION_DENIED
-    retryable = False
     exit_code = 6
 
 

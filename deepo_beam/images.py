@@ -32,6 +32,7 @@ _Header = tuple[int, int, int | None]
 
 #: what reading past the end of bytes raises; the last for the 64-bit offsets of BigTIFF
 _PAST_THE_END = (struct.error, IndexError, OverflowError)
+_LONGEST_SIDE = 2**31 - 1  # no format's decoder goes further, and the columns hold no more
 _ORIENTATION = 274  # TIFF tag, also in EXIF
 _WIDTH, _HEIGHT = 256, 257
 _JPEG_MARKER = re.compile(b"\xff[^\x00\x01\xff\xd0-\xd8]")  # not stuffing, fill, markers without length
@@ -75,7 +76,7 @@ def inspect_image(data: bytes, *, max_bytes: int | None) -> ImageInfo:
         width, height, orientation = read_header(data)
     except _PAST_THE_END as error:
         raise _truncated(media_type, data, "before its structure ends") from error
-    if width < 1 or height < 1:
+    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise NotAnImageError(f"{media_type} of {width} x {height} pixels: the header is broken")
     return ImageInfo(media_type, width, height, orientation)
 

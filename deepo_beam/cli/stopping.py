@@ -31,7 +31,7 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the i
     if _process.stopping():
         os._exit(128 + number)
     sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
-    reason = f"stopped by {name}; the same command goes on"
+    reason = f"stopped by {name}; the next run goes on"
     # The runner labels in this very thread, which may hold the locks that stopping takes.
     _process.will_stop(reason)
     threading.Thread(target=_process.stop_all, args=(reason,), name="deepo-beam-stop", daemon=True).start()

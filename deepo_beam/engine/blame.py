@@ -23,7 +23,7 @@ class Blame:
         job.suspected += 1
         job.first_failed_at = now if job.first_failed_at is None else job.first_failed_at
         self._suspects.append(job)
-        self.breaker.failed(now)
+        self.breaker.failed(now, probe=job.probe)
         if self.breaker.open:
             for suspect in self._suspects:
                 suspect.suspected, suspect.first_failed_at = 0, None

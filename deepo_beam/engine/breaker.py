@@ -23,20 +23,17 @@ class Breaker:
         """The service is taken to be down."""
         return self.down_since is not None
 
-    def failed(self, now: float) -> bool:
-        """A post failed as in an outage; True if this opened the breaker."""
+    def failed(self, now: float, *, probe: bool) -> None:
+        """A post failed as in an outage; ``probe``: it was the one that asks whether the service is back."""
         self._in_a_row += 1
-        if self.open:
+        if self.open and probe:
             self._probing = False
             self._pause = min(self._LONGEST_PROBE_S, 2 * self._pause)
             self._probe_at = now + self._pause
-            return False
-        if self._in_a_row < self._threshold:
-            return False
-        self.down_since = now
-        self._pause = self._FIRST_PROBE_S
-        self._probe_at = now + self._pause
-        return True
+        elif not self.open and self._in_a_row >= self._threshold:
+            self.down_since = now
+            self._pause = self._FIRST_PROBE_S
+            self._probe_at = now + self._pause
 
     def answered(self) -> None:
         """The service answered a post, be it with a refusal: it is up."""
@@ -52,6 +49,7 @@ class Breaker:
             return float("inf")
         return max(0.0, self._probe_at - now)
 
-    def starts_post(self) -> None:
-        """A post starts; while open, it is the probe."""
+    def starts_post(self) -> bool:
+        """A post starts; True if it is the probe."""
         self._probing = self.open
+        return self._probing

@@ -40,6 +40,7 @@ from deepo_beam.text import clean_text
 from deepo_beam.types import Facts, Failure, ImageResult, ModelRef, Status, Timings
 
 _NEVER = float("inf")
+_LONGEST_POLL_PAUSE_S = 30.0  # whatever a service asks for: tasks that were paid for are waited for
 _SIZE_GUESS = 1_000_000  # bytes that an image of unlisted size is taken to hold until it is read
 
 
@@ -76,6 +77,7 @@ class Core:
         self.counters = Counters()
         self.fatal: DeepoBeamError | None = None
         self.store_failed = False
+        self._store_error = "it does not answer"
         self._settings = settings
         self._run = run
         self._wall_us = wall_us
@@ -124,6 +126,10 @@ class Core:
             return True
         self._ledger.hurry()
         return False
+
+    def on_the_wire(self, owner: int) -> bool:
+        """A sender is at work on an image of this owner."""
+        return any(job.work.owner == owner for job in self._taken)
 
     def backlog(self) -> int:
         """Labellings queued and not yet taken by a sender."""
@@ -204,7 +210,7 @@ class Core:
         wait_s = self._blame.breaker.may_post(now) or self._throttle.take(now)
         if wait_s > 0:
             return wait_s
-        self._blame.breaker.starts_post()
+        job.probe = self._blame.breaker.starts_post()
         job.sent, job.posted_at = True, now
         job.calls += 1
         self._post_rate.add(now)
@@ -243,7 +249,10 @@ class Core:
         elif isinstance(error, EndpointError):
             self._stop_with(error, now)
             self._not_attempted(job)
-        elif isinstance(error, BadRequestError) or not error.retryable:
+        elif not isinstance(error, BadRequestError) and not error.retryable:
+            self._stop_with(error, now)  # TLS refused, say: not this image's fault, and no other will fare better
+            self._not_attempted(job)
+        elif isinstance(error, BadRequestError):
             self._blame.breaker.answered()
             job.tries += 1
             self._settle(job, Status.FAILED, now, failure=_submit_failure(error))
@@ -271,15 +280,14 @@ class Core:
         polls = self._tasks.polls
         pause_s = full_jitter_s(polls.failures, base_s=0.1, cap_s=5.0, rng=self._rng)
         if isinstance(error, ThrottledError):
-            pause_s = max(pause_s, error.retry_after or 0.0)
-        polls.failed(tuple(ids), now, pause_s=pause_s)
-        for job, verdict in self._tasks.unanswered(ids, now):
-            self._learned(job, verdict, now)
+            pause_s = max(pause_s, min(error.retry_after or 0.0, _LONGEST_POLL_PAUSE_S))
+        polls.failed(tuple(ids), now, pause_s=pause_s, error=str(error))
 
     # --- the journal ---------------------------------------------------------------------------------
 
     def next_flush(self, now: float) -> Flush | float:
         """What to write durably now, claims first, or the time to ask again. Two may be out at a time."""
+        self._watch(now)
         self._promote(now)
         # While the service is down one claimed call is enough: the probe.
         may_claim = self._stop_at is None and not (self._blame.breaker.open and self._ledger.claimed)
@@ -304,9 +312,7 @@ class Core:
     def flush_failed(self, flush: Flush, error: DeepoBeamError, now: float) -> None:
         """It is not known to be durable, and is tried again until the store's deadline."""
         self._ledger.flush_failed(flush, now, pause_s=self._rng.uniform(0.2, 1.0))
-        if self._ledger.failing_for_s(now) > self._settings.store_deadline_s:
-            self.store_failed = True
-            self._stop_with(RunStoppedError(f"the output cannot be written: {error}"), now)
+        self._store_error = str(error)
 
     # --- stopping ------------------------------------------------------------------------------------
 
@@ -330,11 +336,18 @@ class Core:
     def _watch(self, now: float) -> None:
         """The deadlines of the whole run."""
         limit = self._settings.outage_deadline_s
-        down_since, refused_since = self._blame.breaker.down_since, self._throttle.refused_since
+        down_since = self._blame.breaker.down_since
         if down_since is not None and now - down_since > limit:
             self._stop_with(RunStoppedError(f"the service was down for {limit:.0f} s"), now)
-        if refused_since is not None and now - refused_since > limit:
+        if self._throttle.refused_for_s(now) > limit:
             self._stop_with(RunStoppedError(f"the service refused every call (429) for {limit:.0f} s"), now)
+        if self._ledger.failing_for_s(now) > self._settings.store_deadline_s and not self.store_failed:
+            self.store_failed = True
+            self._stop_with(RunStoppedError(f"the output cannot be written: {self._store_error}"), now)
+        polls = self._tasks.polls
+        if polls.unanswered_since is not None and now - polls.unanswered_since > limit:
+            message = f"the service answered no poll for {limit:.0f} s; the last time: {polls.last_error}"
+            self._stop_with(RunStoppedError(message), now)
         if self._stop_at is not None and now > self._stop_at + self._settings.drain_s:
             for job in self._tasks:
                 self._tasks.remove(job)
@@ -360,7 +373,16 @@ class Core:
 
     def _throttled(self, job: Job, error: ThrottledError, now: float) -> None:
         self._blame.breaker.answered()
-        self._throttle.refused(now, retry_after_s=error.retry_after, accepted_per_s=self._accepted_rate.per_s(now))
+        limit = self._settings.outage_deadline_s
+        if error.retry_after is not None and error.retry_after > limit:
+            message = f"the service refuses calls (429) and asks to wait {error.retry_after:.0f} s; run again then"
+            self._stop_with(RunStoppedError(message), now)
+        self._throttle.refused(
+            now,
+            posted_at=job.posted_at,
+            retry_after_s=error.retry_after,
+            accepted_per_s=self._accepted_rate.per_s(now),
+        )
         self.counters.refused += 1
         self.counters.throttled_s = self._throttle.paused_s
         self._enqueue(job, first=True)

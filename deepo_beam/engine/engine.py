@@ -25,6 +25,8 @@ from deepo_beam.errors import ApiError, DeepoBeamError, StorageError
 T = TypeVar("T")
 _POLLERS = 4  # a poll that hangs must not hold up the others
 _LOOK_AGAIN_S = 0.05  # pollers and the flusher look at the core so often: cheaper than waking them by event
+_STORE_PATIENCE_S = 10.0  # an engine that ends waits so long for a store that does not answer
+_CANCEL_PATIENCE_S = 30.0  # a bundle that was given up waits so long for its own calls on the wire
 _CALLER_LOOKS_S = 0.02  # cheaper than waking a caller for every image
 
 
@@ -106,10 +108,25 @@ class Engine:
             self._closing = True
             self._wake_all()
         for thread in self._threads:
-            thread.join()
-        while self._crash is None and not isinstance(flush := self._core.last_flush(time.monotonic()), float):
-            if not self._flush(flush):
-                return
+            thread.join(_STORE_PATIENCE_S if thread.name.endswith("flusher") else None)
+        self._write_last_facts()
+
+    def _write_last_facts(self) -> None:
+        """Also after a bug: then once, and whatever comes of it."""
+        patience = time.monotonic() + (0.0 if self._crash else _STORE_PATIENCE_S)
+        while True:
+            flush = self._core.last_flush(time.monotonic())
+            if isinstance(flush, float):
+                if flush > patience:
+                    return
+                time.sleep(max(0.0, flush - time.monotonic()))
+                continue
+            try:
+                self._flush(flush)
+            except Exception:
+                if self._crash is None:
+                    raise
+                return  # the bug that ended the engine, once more: its first occurrence is reported
 
     # --- for sessions --------------------------------------------------------------------------------
 
@@ -189,12 +206,11 @@ class Engine:
     def _wait_for_turn(self, job: Job) -> bool:
         """One sender at a time waits for the rate limit, so that no two wake for one call."""
         with self._gate, self._lock:
-            while not self._closing:
+            while True:
                 wait_s = self._core.turn(job, time.monotonic())
                 if not wait_s:
                     return wait_s is not None
                 self._turns.wait(min(wait_s, 0.5))
-        return False
 
     def _post(self, job: Job, loaded: LoadedImage) -> None:
         try:
@@ -236,7 +252,7 @@ class Engine:
                 return
             self._flush(flush)
 
-    def _flush(self, flush: Flush) -> bool:
+    def _flush(self, flush: Flush) -> None:
         try:
             if self._journal is not None:
                 segments = by_bucket(flush.entries)
@@ -244,11 +260,10 @@ class Engine:
         except StorageError as error:
             with self._lock:
                 self._core.flush_failed(flush, error, time.monotonic())
-            return False
+            return
         with self._lock:
             self._core.flushed(flush)
             self._posts.notify(self._core.senders_wanted)
-        return True
 
 
 class Session:
@@ -284,6 +299,12 @@ class Session:
             engine._wait_until(drained)
 
     def cancel(self) -> None:
-        """Forget the labellings; what is on the wire is still recorded."""
-        with self._engine._lock:
-            self._engine._core.cancel(self.owner)
+        """Forget the labellings. Returns when what is on the wire is recorded, for whoever tries again reads it."""
+        engine, core = self._engine, self._engine._core
+        patience = time.monotonic() + _CANCEL_PATIENCE_S
+        with engine._lock:
+            core.cancel(self.owner)
+            while not engine._closing and time.monotonic() < patience:
+                if not core.on_the_wire(self.owner) and (core.durable(self.owner) or core.store_failed):
+                    return
+                engine._sessions.wait(_CALLER_LOOKS_S)

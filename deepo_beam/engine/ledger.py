@@ -78,7 +78,7 @@ class _Lane:
         return 0.0 if self._flush is None else now - self._since
 
     def failing_for_s(self, now: float) -> float:
-        return 0.0 if self._failing_since is None else now - self._failing_since
+        return self.unwritten_for_s(now) if self._failing_since is None else now - self._failing_since
 
 
 class Ledger:
@@ -115,11 +115,11 @@ class Ledger:
     def stalled(self, now: float) -> bool:
         """A flush is overdue: nothing more may be posted until the store answers."""
         limit = self._settings.flush_stall_s
-        return max(self._claim_lane.unwritten_for_s(now), self._fact_lane.unwritten_for_s(now)) > limit
+        return any(lane.unwritten_for_s(now) > limit for lane in (self._claim_lane, self._fact_lane))
 
     def failing_for_s(self, now: float) -> float:
-        """Seconds since the store began to fail, 0 while it does not."""
-        return max(self._claim_lane.failing_for_s(now), self._fact_lane.failing_for_s(now))
+        """Seconds since the store began to fail, or not to answer; 0 while it does."""
+        return max(lane.failing_for_s(now) for lane in (self._claim_lane, self._fact_lane))
 
     def next_claims(self, now: float, *, posts_per_s: float, wall_us: int) -> Flush | float:
         """The claims to write now, or the time to ask again.

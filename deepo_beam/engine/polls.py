@@ -29,6 +29,9 @@ class PollSchedule:
     _next_call: float = 0.0
     _last_call: float = float("-inf")
     _failures: int = 0
+    _unanswered_s: float = 0.0
+    unanswered_since: float | None = None
+    last_error: str = ""
 
     def add(self, task_id: str, now: float) -> None:
         """A task was accepted just now."""
@@ -68,13 +71,20 @@ class PollSchedule:
         self._next_call = now + 1.0 / max(10.0, 0.06 * self.finished.per_s(now))
         return tuple(ids)
 
-    def answered(self) -> None:
+    def answered(self, now: float) -> None:
         """A call was answered."""
-        self._failures = 0
+        self._unanswered_s = self.unanswered_s(now)
+        self._failures, self.unanswered_since = 0, None
 
-    def failed(self, ids: tuple[str, ...], now: float, *, pause_s: float) -> None:
+    def unanswered_s(self, now: float) -> float:
+        """Seconds, all in all, in which no call was answered: nobody can know then whether a task is done."""
+        return self._unanswered_s + (0.0 if self.unanswered_since is None else now - self.unanswered_since)
+
+    def failed(self, ids: tuple[str, ...], now: float, *, pause_s: float, error: str) -> None:
         """A call was not answered; its ids are due again after the pause, and so is any call."""
         self._failures += 1
+        self.unanswered_since = now if self.unanswered_since is None else self.unanswered_since
+        self.last_error = error
         self._next_call = max(self._next_call, now + pause_s)
         for task_id in ids:
             self._push(now + pause_s, task_id)

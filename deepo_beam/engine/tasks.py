@@ -75,6 +75,7 @@ class Tasks:
     def add(self, job: Job, task_id: str, now: float, *, known: bool = False) -> None:
         """Wait for a task; ``known``: it was accepted by an earlier run."""
         job.task_id, job.accepted_at, job.missing_since = task_id, now, None
+        job.unanswered_s = self.polls.unanswered_s(now)
         self._waiting.setdefault(task_id, []).append(job)
         self._count += 1
         if known:
@@ -105,20 +106,11 @@ class Tasks:
 
     def answered(self, ids: Iterable[str], tasks: Iterable[Task], now: float) -> Iterator[tuple[Job, Verdict]]:
         """What a poll for ``ids`` settles; an id without a task is unknown to the service."""
-        self.polls.answered()
+        self.polls.answered(now)
         found: Mapping[str, Task] = {task.id: task for task in tasks}
         for task_id in ids:
             for job in list(self._waiting.get(task_id, ())):
                 verdict = self._judge(job, found.get(task_id), now)
-                if verdict is not None:
-                    self.remove(job)
-                    yield job, verdict
-
-    def unanswered(self, ids: Iterable[str], now: float) -> Iterator[tuple[Job, Verdict]]:
-        """A poll for ``ids`` failed: only age can settle them."""
-        for task_id in ids:
-            for job in list(self._waiting.get(task_id, ())):
-                verdict = self._judge_age(job, now)
                 if verdict is not None:
                     self.remove(job)
                     yield job, verdict
@@ -154,7 +146,9 @@ class Tasks:
         return TaskLost(Failure(Stage.POLL, ErrorCode.TASK_LOST, message, retryable=True))
 
     def _judge_age(self, job: Job, now: float) -> Verdict | None:
-        age, p95 = now - job.accepted_at, self.polls.p95_s()
+        # Time in which the service answered no poll is not held against the task.
+        age = now - job.accepted_at - (self.polls.unanswered_s(now) - job.unanswered_s)
+        p95 = self.polls.p95_s()
         if age > _SLOW_FACTOR * p95 and not job.slow:
             job.slow = True
             self._slow += 1

@@ -68,6 +68,8 @@ class Job:
         tries: calls that failed, or whose task did; ``suspected`` are those not yet held against the image,
             because the service may have been down.
         reposts: calls repeated although an earlier one may have been billed.
+        probe: its call asks whether the service is back.
+        unanswered_s: for how long polls had gone unanswered when its task was accepted.
         cancelled: its owner is gone; what is on the wire is still recorded.
     """
 
@@ -89,14 +91,16 @@ class Job:
     posted_at: float = 0.0
     accepted_at: float = 0.0
     missing_since: float | None = None
+    unanswered_s: float = 0.0
     sent: bool = False
+    probe: bool = False
     slow: bool = False
     cancelled: bool = False
 
 
 @dataclass(slots=True)
 class Counters:
-    """What one process did since it started; every field only grows, but for ``in_flight`` and ``rate``.
+    """What one process did since it started; every field only grows, but for ``in_flight``.
 
     Attributes:
         calls: inference posts put on the wire, whatever their answer.

@@ -10,7 +10,7 @@ from typing import Literal
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.records import Accepted, Reason
-from deepo_beam.types import ImageRef, Status
+from deepo_beam.types import ImageRef, ImageResult, Status
 
 _PAID_FOR = {
     ErrorCode.ANSWER_UNKNOWN: Reason.ANSWER_UNKNOWN,
@@ -50,13 +50,15 @@ class PlannedEntry:
         image: as listed.
         disposition: what becomes of it.
         conflict: a duplicate whose attributes or own id differ from the first.
-        labelling: what is left to do; None also where this run has done it already.
+        labelling: what is left to do.
+        result: what this very run has come to already.
     """
 
     image: ImageRef
     disposition: Disposition
     conflict: bool = False
     labelling: Labelling | None = None
+    result: ImageResult | None = None
 
 
 def plan_bucket(
@@ -108,7 +110,7 @@ def _plan_image(
         )
         return PlannedEntry(image, Disposition.LABEL, labelling=labelling)
     if state.finished.run_id == run_id:
-        return PlannedEntry(image, Disposition.LABEL)
+        return PlannedEntry(image, Disposition.LABEL, result=state.finished.result)
     result = state.finished.result
     if result.status is not Status.FAILED:
         return PlannedEntry(image, Disposition.REUSED)

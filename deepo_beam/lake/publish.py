@@ -174,7 +174,8 @@ def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozens
             f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
             " restore it from a copy"
         )
-    return to_publish(states_of({name: records[name] for name in names}, covered))
+    known = {name: found for name, found in records.items() if name in covered or name in names}
+    return to_publish(states_of(known, covered))
 
 
 def _add_rows(tables: Mapping[str, TableFile], states: Iterable[ImageState]) -> None:

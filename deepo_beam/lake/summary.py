@@ -113,7 +113,8 @@ def summarise(
         errors += tally.errors_by_code
         versions += tally.versions
     reports = list(reports)
-    stops = [report for report in reports if report.stopped is not None]
+    # A process that stopped has not stopped the run if others did its work.
+    stops = [report for report in reports if report.stopped is not None and counts["not_attempted"]]
     versions.pop("" if model_version_id is None else str(model_version_id), None)
     return Summary(
         run_id=run_id,

@@ -22,7 +22,7 @@ class BucketTally:
 
     Attributes:
         bucket: which.
-        segments: of its journal, as seen by the publish.
+        segments: of its journal, those that no publish covers yet.
         images: results to be published.
         labels: rows that they make in ``labels``.
         counts: by the names of the summary.
@@ -72,7 +72,7 @@ def tally_bucket(
     unpublished = [state.to_publish.result for state in to_publish(states) if state.to_publish]
     tally = BucketTally(
         bucket=bucket,
-        segments=tuple(sorted(segments)),
+        segments=tuple(sorted(set(segments) - set(covered))),
         images=len(unpublished),
         labels=sum(_label_count(result) for result in unpublished),
         counts=Counter(),
@@ -105,19 +105,26 @@ def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, Im
 
 def _count_calls(tally: BucketTally, segments: Segments, covered: Collection[str], run_id: str) -> None:
     """Calls from claims, so that none is forgotten by a crash; claims of unpublished runs are told here."""
-    claims: dict[tuple[str, str, int, int], Claimed] = {}
+    claims: dict[tuple[str, str, int, int], set[Claimed]] = {}
     released: dict[tuple[str, str, int, int], bool] = {}
     for record in _uncovered(segments, covered):
         if isinstance(record, Claimed):
-            claims[record.run_id, record.image_id, record.generation, record.attempt] = record
+            key = (record.run_id, record.image_id, record.generation, record.attempt)
+            claims.setdefault(key, set()).add(record)
         elif isinstance(record, Released):
             released[record.run_id, record.image_id, record.generation, record.attempt] = record.sent
-    called = Counter(key[1:3] for key in claims if key[0] == run_id and released.get(key, True))
+    called: Counter[tuple[str, int]] = Counter()
+    for (claimed_by, image_id, generation, attempt), held in claims.items():
+        key = (claimed_by, image_id, generation, attempt)
+        if claimed_by == run_id:
+            called[image_id, generation] += len(held) - (not released.get(key, True))
+        maybe_billed = sorted(held, key=lambda claim: claim.recorded_us)[key in released :]
+        for claim in maybe_billed:
+            tally.billed_twice[claim.reason.value] += claim.reason.may_bill_twice
+        # One claim is one call: two under one ordinal are two bundle attempts that overlapped.
+        tally.billed_twice["overlap"] += max(0, len(maybe_billed) - 1)
     tally.counts["calls"] = called.total()
-    tally.counts["retries"] = called.total() - len(called)
-    for key, claim in claims.items():
-        if claim.reason.may_bill_twice and key not in released:
-            tally.billed_twice[claim.reason.value] += 1
+    tally.counts["retries"] = called.total() - sum(1 for count in called.values() if count)
 
 
 def _uncovered(segments: Segments, covered: Collection[str]) -> Iterable[Record]:

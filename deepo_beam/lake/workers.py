@@ -1,4 +1,4 @@
-"""``workers/<id>.json``: what each process of a run is doing, rewritten every 1.5 s, for progress and summary."""
+"""``workers/<run>-<worker>.json``: what each process of a run does, rewritten every 1.5 s, for progress and summary."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write_report(output: str, report: WorkerReport, store: Store = storage) -> N
     Raises:
         StorageError: it may or may not have been written.
     """
-    uri = store.join(output, "workers", f"{report.worker}.json")
+    uri = store.join(output, "workers", f"{report.run_id}-{report.worker}.json")
     store.write_bytes(uri, json.dumps(dataclasses.asdict(report)).encode())
 
 
@@ -65,6 +65,8 @@ def read_reports(output: str, run_id: str, store: Store = storage) -> list[Worke
     """
     reports = []
     for listed in store.list_objects(store.join(output, "workers"), recursive=False):
+        if not listed.uri.rpartition("/")[2].startswith(f"{run_id}-"):
+            continue
         try:
             values = json.loads(store.read_bytes(listed.uri))
         except ObjectNotFoundError:
@@ -102,6 +104,7 @@ class Heartbeat:
             store,
         )
         self._end = threading.Event()
+        self._writing = threading.Lock()  # an older look must not replace a newer one
         self._thread = threading.Thread(target=self._loop, name="deepo-beam-heartbeat", daemon=True)
         self._thread.start()
 
@@ -111,6 +114,10 @@ class Heartbeat:
         Raises:
             StorageError: as :func:`write_report`.
         """
+        with self._writing:
+            self._beat()
+
+    def _beat(self) -> None:
         counters, stopped, exit_code = self._look()
         report = WorkerReport(
             run_id=self._run_id,

@@ -79,8 +79,8 @@ def release(plan: RunPlan) -> None:
         process.users -= 1
         if process.users:
             return
+        process.close()  # under the lock: one run has one engine at a time in a process
         del _processes[plan.run_id]
-    process.close()
 
 
 def will_stop(reason: str) -> None:

@@ -113,18 +113,21 @@ class _LabelBucketFn(beam.DoFn):
 
     def setup(self) -> None:
         """One engine a process; what is published does not change while this run holds the output."""
-        self._process = _process.acquire(self._plan)
+        self._session: Session | None = None
         self._covered: dict[int, frozenset[str]] = {}
         if self._plan.output is not None:
             self._covered = coverage(load_intents(self._plan.output)[0])
+        self._process = _process.acquire(self._plan)
 
     def teardown(self) -> None:
         """The last one ends the engine."""
+        self._give_up()
         _process.release(self._plan)
 
     def start_bundle(self) -> None:
         """No state crosses bundles: a bundle attempt that is run again begins with the journal."""
-        self._session: Session = self._process.engine.open()
+        self._give_up()
+        self._session = self._process.engine.open()
         self._places: dict[tuple[int, str], list[tuple[Timestamp, Any]]] = {}
         self._buckets: dict[int, tuple[Timestamp, Any]] = {}
 
@@ -136,6 +139,8 @@ class _LabelBucketFn(beam.DoFn):
     ) -> Iterator[Any]:
         """Submit a bucket, and yield what has finished meanwhile, of this bucket or of earlier ones."""
         bucket, images = element
+        session = self._session
+        assert session is not None
         try:
             planned = self._plan_bucket(bucket, images)
             self._buckets[bucket] = (timestamp, window)
@@ -145,27 +150,38 @@ class _LabelBucketFn(beam.DoFn):
                     places = self._places.setdefault((bucket, entry.image.image_id), [])
                     places.append((timestamp, window))
                     if len(places) == 1:  # else it is under way for another window
-                        works.append(self._work(bucket, entry))
-            self._session.submit(works)
-            yield from self._finished()
+                        works.append(self._work(session, bucket, entry))
+                elif entry.result is not None:  # by an earlier attempt of this bundle, whose output is lost
+                    yield entry.result
+            session.submit(works)
+            yield from self._finished(session)
         except BaseException:
-            self._session.cancel()
+            self._give_up()
             raise
 
     def finish_bundle(self) -> Iterator[Any]:
         """Wait for the bundle's own images, and say which buckets are done."""
+        session = self._session
+        assert session is not None
         try:
-            self._session.wait()
-            yield from self._finished()
+            session.wait()
+            yield from self._finished(session)
             self._process.beat()
         except BaseException:
-            self._session.cancel()
+            self._give_up()
             raise
+        self._session = None
         fatal = self._process.engine.fatal
         if fatal is not None and not self._accounted:
             raise EngineClosedError(f"labelling stopped: {fatal}")
         for bucket, (timestamp, window) in self._buckets.items():
             yield TaggedOutput(BUCKETS, WindowedValue(bucket, timestamp, (window,)))
+
+    def _give_up(self) -> None:
+        """A bundle attempt that did not come to its end: nothing more is posted for it."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.cancel()
 
     def _plan_bucket(self, bucket: int, images: Iterable[ImageRef]) -> list[PlannedEntry]:
         plan = self._plan
@@ -177,11 +193,12 @@ class _LabelBucketFn(beam.DoFn):
             write_listing(plan.output, plan.run_id, bucket, planned)
         return planned
 
-    def _work(self, bucket: int, entry: PlannedEntry) -> Work:
+    @staticmethod
+    def _work(session: Session, bucket: int, entry: PlannedEntry) -> Work:
         labelling = entry.labelling
         assert labelling is not None
         return Work(
-            owner=self._session.owner,
+            owner=session.owner,
             bucket=bucket,
             image=labelling.image,
             generation=labelling.generation,
@@ -191,8 +208,8 @@ class _LabelBucketFn(beam.DoFn):
             failed_attempts=labelling.failed_attempts,
         )
 
-    def _finished(self) -> Iterator[WindowedValue]:
-        for outcome in self._session.take_outcomes():
+    def _finished(self, session: Session) -> Iterator[WindowedValue]:
+        for outcome in session.take_outcomes():
             work = outcome.work
             for timestamp, window in self._places.pop((work.bucket, work.image.image_id)):
                 if isinstance(outcome, Settled):

@@ -12,22 +12,22 @@ from deepo_beam.types import ImageRef
 def opened(threshold: int = 3, now: float = 10.0) -> Breaker:
     breaker = Breaker(threshold)
     for _ in range(threshold):
-        breaker.failed(now)
+        breaker.failed(now, probe=False)
     return breaker
 
 
 def probe(breaker: Breaker, now: float) -> None:
     assert breaker.may_post(now) == 0.0
-    breaker.starts_post()
-    breaker.failed(now)
+    breaker.failed(now, probe=breaker.starts_post())
 
 
 def test_it_opens_at_so_many_failures_in_a_row() -> None:
     breaker = Breaker(3)
-    assert [breaker.failed(10.0), breaker.failed(10.1)] == [False, False]
+    breaker.failed(10.0, probe=False)
+    breaker.failed(10.1, probe=False)
     assert not breaker.open
     assert breaker.may_post(10.1) == 0.0
-    assert breaker.failed(10.2) is True
+    breaker.failed(10.2, probe=False)
     assert breaker.open
     assert breaker.down_since == 10.2
 
@@ -35,8 +35,8 @@ def test_it_opens_at_so_many_failures_in_a_row() -> None:
 def test_an_answer_between_begins_the_row_anew() -> None:
     breaker = Breaker(3)
     for _ in range(5):
-        breaker.failed(1.0)
-        breaker.failed(1.0)
+        breaker.failed(1.0, probe=False)
+        breaker.failed(1.0, probe=False)
         breaker.answered()
     assert not breaker.open
 
@@ -67,14 +67,17 @@ def test_any_answer_closes_it_and_the_next_outage_begins_with_the_short_pause() 
     assert not breaker.open
     assert breaker.may_post(1.0) == 0.0
     for _ in range(3):
-        breaker.failed(5.0)
+        breaker.failed(5.0, probe=False)
     assert breaker.may_post(5.0) == pytest.approx(1.0)
 
 
-def test_posts_that_were_out_when_it_opened_do_not_let_a_second_one_through() -> None:
+def test_posts_that_were_out_when_it_opened_neither_let_a_second_one_through_nor_make_the_pause_longer() -> None:
     breaker = opened(now=0.0)
-    breaker.failed(0.2)  # one that was on its way
-    assert breaker.may_post(0.2) >= 1.0
+    breaker.failed(0.2, probe=False)  # one that was on its way
+    assert breaker.may_post(0.2) == pytest.approx(0.8)
+    breaker.starts_post()
+    breaker.failed(1.1, probe=False)
+    assert breaker.may_post(1.1) == float("inf")  # the probe is still out
 
 
 # --- blame -------------------------------------------------------------------------------------------

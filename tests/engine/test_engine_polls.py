@@ -116,7 +116,7 @@ def test_calls_without_a_finished_task_are_never_more_than_ten_a_second(steps: l
         elif what == "known":
             polls.add_known(str(number), now)
         else:
-            polls.failed((str(number),), now, pause_s=0.01)
+            polls.failed((str(number),), now, pause_s=0.01, error="HTTP 502")
         if not isinstance(polls.take(now), float):
             calls.append(now)
     assert all(later - earlier >= 0.1 - 1e-9 for earlier, later in itertools.pairwise(calls))
@@ -144,7 +144,7 @@ def test_after_a_call_that_failed_all_calls_pause_and_its_ids_come_again() -> No
     polls.add_known("a", 0.0)
     polls.add_known("b", 0.0)
     ids = polls.take(0.0)
-    polls.failed(ids, 0.5, pause_s=3.0)
+    polls.failed(ids, 0.5, pause_s=3.0, error="HTTP 502")
     polls.add_known("c", 0.6)
     assert polls.take(0.6) == pytest.approx(3.5)
     assert set(polls.take(3.6)) == {"a", "b", "c"}
@@ -152,10 +152,10 @@ def test_after_a_call_that_failed_all_calls_pause_and_its_ids_come_again() -> No
 
 def test_failures_in_a_row_are_counted_until_an_answer() -> None:
     polls = PollSchedule()
-    polls.failed((), 0.0, pause_s=0.1)
-    polls.failed((), 1.0, pause_s=0.1)
+    polls.failed((), 0.0, pause_s=0.1, error="HTTP 502")
+    polls.failed((), 1.0, pause_s=0.1, error="HTTP 502")
     assert polls.failures == 2
-    polls.answered()
+    polls.answered(2.0)
     assert polls.failures == 0
 
 
@@ -165,3 +165,12 @@ def test_the_95th_percentile_is_a_guess_before_the_first_answer() -> None:
     for number in range(1, 101):
         polls.observed(number / 100, 0.0)
     assert polls.p95_s() == pytest.approx(0.95, abs=0.06)
+
+
+def test_time_in_which_no_poll_was_answered_is_told_and_ends_with_an_answer() -> None:
+    polls = PollSchedule()
+    polls.failed((), 1.0, pause_s=0.1, error="HTTP 502")
+    polls.failed((), 5.0, pause_s=0.1, error="HTTP 503")
+    assert (polls.unanswered_since, polls.unanswered_s(11.0), polls.last_error) == (1.0, 10.0, "HTTP 503")
+    polls.answered(12.0)
+    assert (polls.unanswered_since, polls.unanswered_s(99.0)) == (None, 11.0)

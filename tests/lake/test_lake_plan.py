@@ -63,7 +63,7 @@ def test_an_image_that_was_labelled_before_is_reused(status: Status) -> None:
 def test_an_image_that_this_run_has_finished_is_its_own_and_is_not_asked_for_again() -> None:
     for result in (success(), failure(), failure(failure=FOR_GOOD)):
         planned = plan_one(finished(result, THIS), retry="all")
-        assert planned == PlannedEntry(image(), Disposition.LABEL, labelling=None)
+        assert planned == PlannedEntry(image(), Disposition.LABEL, labelling=None, result=result)
 
 
 def test_a_retryable_failure_of_an_earlier_run_is_tried_again_as_the_next_generation() -> None:

@@ -109,8 +109,14 @@ def test_the_exit_code_says_how_the_run_ended(counts: dict[str, int], expected: 
 
 
 def test_a_run_that_was_stopped_exits_by_what_stopped_it() -> None:
-    seen = summary(tally(listed=2, failed=2), reports=(report(), report("the key was refused", 6, worker="b")))
+    reports = (report(), report("the key was refused", 6, worker="b"))
+    seen = summary(tally(listed=2, failed=1, not_attempted=1), reports=reports)
     assert (seen.stopped, seen.exit_code) == ("the key was refused", 6)
+
+
+def test_a_process_that_stopped_is_forgotten_if_others_did_its_work() -> None:
+    seen = summary(tally(listed=2, succeeded=2), reports=(report("stopped by SIGTERM", 5),))
+    assert (seen.stopped, seen.exit_code) == (None, 0)
 
 
 def test_a_broken_accounting_outweighs_what_stopped_the_run() -> None:

@@ -94,7 +94,7 @@ def test_the_window_is_never_larger_than_asked_for() -> None:
 
 
 def test_an_outage_charges_no_image() -> None:
-    simulation = Simulation(Scenario(images=300, outage=(0.2, 120.0)), seed=5)
+    simulation = Simulation(Scenario(images=300, latency=(1.0, 2.0), outage=(0.2, 120.0)), seed=5)
     simulation.run()
     assert simulation.core.counters.failed == 0
     assert len(simulation.service.posts) < 300 + 60
@@ -164,7 +164,7 @@ def test_stopping_attempts_nothing_more_and_gives_every_image_back() -> None:
 def test_a_cancelled_owner_leaves_no_claim_open_and_gets_nothing() -> None:
     simulation = Simulation(Scenario(images=300, rate=100.0), seed=11, settings=EngineSettings(rate_per_s=100.0))
     simulation._after(1.0, lambda: simulation.core.cancel(1))
-    with pytest.raises(AssertionError):  # the outcomes do not come any more
+    with pytest.raises(AssertionError, match="outcomes"):  # they do not come any more
         simulation.run()
     assert simulation.core.outstanding(1) == 0
     while simulation._events:
@@ -173,3 +173,5 @@ def test_a_cancelled_owner_leaves_no_claim_open_and_gets_nothing() -> None:
         simulation.now = max(simulation.now, time)
         event()
     assert simulation.core.backlog() == 0
+    assert simulation.core.durable(1) or simulation.flush_all()
+    simulation._check_claims()

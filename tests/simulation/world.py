@@ -116,6 +116,9 @@ class Service:
 
     def poll(self, ids: tuple[str, ...], now: float) -> list[Task] | ApiError:
         assert 1 <= len(ids) <= 100
+        outage = self.scenario.outage
+        if outage is not None and outage[0] <= now < outage[0] + outage[1]:
+            return ServiceUnavailableError("down")
         if self.rng.random() < self.scenario.failed_polls:
             return ServerError("broken", status=502)
         return [self._task(task_id, now) for task_id in ids if self.tasks[task_id].known]
@@ -281,6 +284,13 @@ class Simulation:
         self.durable |= {(r.image_id, r.generation, r.attempt) for r in records if isinstance(r, Claimed)}
         self.core.flushed(flush)
 
+    def flush_all(self) -> bool:
+        """Write what is still to be written."""
+        while not isinstance(flush := self.core.last_flush(self.now), float):
+            self._flushes_out += 1
+            self._flushed(flush)
+        return True
+
     def _take_outcomes(self) -> None:
         for outcome in self.core.take_outcomes(1):
             image_id = outcome.work.image.image_id
@@ -290,7 +300,7 @@ class Simulation:
     # --- what must hold ------------------------------------------------------------------------------
 
     def _check_end(self, works: list[Work]) -> None:
-        assert set(self.outcomes) == {work.image.image_id for work in works}
+        assert set(self.outcomes) == {work.image.image_id for work in works}, "outcomes are missing"
         counters = self.core.counters
         assert counters.calls == len(self.service.posts)
         reported = sum(counters.billed_twice.values())
