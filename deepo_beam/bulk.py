@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from collections.abc import Sequence
@@ -120,10 +121,11 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     """Beam's options: those of the configuration, then the flags; the default runner is in process.
 
     Raises:
-        ConfigError: there is no such runner.
+        ConfigError: there is no such runner, or an option is neither Beam's nor ours.
     """
     flags = [*_as_flags(config.beam), *beam_flags]
     options = PipelineOptions(flags)
+    _check_names(flags, options)
     runner = options.get_all_options(drop_default=True).get("runner")
     if runner is None:
         return PipelineOptions([*flags, f"--runner={DEFAULT_RUNNER}"])
@@ -135,6 +137,22 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     except (ValueError, ImportError, AttributeError) as error:
         raise ConfigError(f"runner {runner!r}: {error}") from None
     return options
+
+
+def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:
+    """Beam drops what it does not know with a warning: a ``--rat=20/s`` would label without a limit.
+
+    A runner elsewhere may know more options than this Beam does; what is nearly one of ours is refused for it, too.
+    """
+    known = set(options.get_all_options())
+    elsewhere = options.get_all_options(drop_default=True).get("runner") not in (None, DEFAULT_RUNNER, "DirectRunner")
+    for name in (flag.removeprefix("--").partition("=")[0].replace("-", "_") for flag in flags):
+        if not name.strip() or name in known or name.removeprefix("no_") in known:
+            continue
+        near = difflib.get_close_matches(name, [*LabelConfig.model_fields, *known], n=1, cutoff=0.75)
+        if near or not elsewhere:
+            hint = f", did you mean --{near[0].replace('_', '-')}?" if near else ": neither Beam nor label knows it"
+            raise ConfigError(f"unknown option --{name}{hint}")
 
 
 def _as_flags(options: dict[str, object]) -> list[str]:

@@ -145,14 +145,17 @@ def check_inputs(config: LabelConfig) -> None:
 
     Raises:
         ConfigError: none was given, one cannot be meant, or matches nothing.
-        StorageError: one cannot be read.
+        PreflightError: one cannot be read.
     """
     if not config.inputs:
         raise ConfigError("no input: name images, a glob, a folder or a list")
     options = input_options(config)
     empty = []
     for index, text in enumerate(config.inputs):
-        first = next(expand_input(text, index=index, options=options), None)
+        try:
+            first = next(expand_input(text, index=index, options=options), None)
+        except StorageError as error:
+            raise PreflightError(f"input {text!r} cannot be read: {error}") from None
         if first is None:
             empty.append(text)
         else:
@@ -183,6 +186,10 @@ def _check_specification(client: Client, spec_id: str, *, pin: bool) -> ModelFac
         raise PreflightError(
             f"specification {spec_id} has no current version: nothing to run yet; train or publish one first"
         )
+    if spec.outputs == ():
+        raise PreflightError(f"specification {spec_id} has no outputs: it would answer nothing")
+    if not 0 <= spec.current_version_id < 2**63:
+        raise PreflightError(f"specification {spec_id} has version {spec.current_version_id}, which is no version id")
     if pin:
         try:
             client.version(spec.current_version_id)

@@ -44,6 +44,7 @@ def progress_line(reports: list[WorkerReport], seconds: float) -> str:
     failed = sum(c.failed for c in counters)
     in_flight = sum(c.in_flight for c in counters)
     calls = sum(c.calls for c in counters)
+    throttled = sum(c.throttled_s for c in counters)
     parts = [
         f"{settled:,} labelled",
         f"{failed:,} failed",
@@ -51,6 +52,7 @@ def progress_line(reports: list[WorkerReport], seconds: float) -> str:
         f"{calls:,} calls",
         f"{settled / seconds:,.0f} images/s",
         f"{seconds:,.0f} s",
+        *([f"{throttled:,.0f} s throttled (429)"] if throttled >= 1 else []),
     ]
     return "  ".join(parts if counters else ["listing", f"{seconds:,.0f} s"])
 

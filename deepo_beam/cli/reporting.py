@@ -82,6 +82,8 @@ def print_summary(summary: Summary) -> None:
     for name, numbers in (("errors", summary.errors_by_code), ("other versions", summary.other_versions)):
         if numbers:
             say(f"  {name}: " + ", ".join(f"{key} {count:,}" for key, count in numbers.items()))
+    if summary.skipped:
+        say("  skipped ones failed before, for good or too often: --retry all or --max-attempts tries them again")
     if summary.stopped:
         say(f"  stopped: {summary.stopped}")
     if summary.published:

@@ -27,6 +27,7 @@ from deepo_beam.engine.work import Counters, Entry, Job, NotAttempted, Outcome, 
 from deepo_beam.errors import (
     ApiError,
     AuthenticationError,
+    BadReplyError,
     BadRequestError,
     DeepoBeamError,
     EndpointError,
@@ -219,6 +220,9 @@ class Core:
 
     def accepted(self, job: Job, task_id: str, now: float) -> None:
         """The service took the call."""
+        if self._tasks.is_of_another(task_id, job):
+            self.refused(job, BadReplyError(f"the service gave task id {task_id} to two images"), now)
+            return
         self._posted(job, now)
         self._throttle.accepted()
         self._blame.accepted()

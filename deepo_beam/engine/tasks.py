@@ -83,6 +83,11 @@ class Tasks:
         else:
             self.polls.add(task_id, now)
 
+    def is_of_another(self, task_id: str, job: Job) -> bool:
+        """This id is waited for already, for another image."""
+        image_id = job.work.image.image_id
+        return any(other.work.image.image_id != image_id for other in self._waiting.get(task_id, ()))
+
     def remove(self, job: Job) -> None:
         """Wait for it no more."""
         assert job.task_id is not None
@@ -125,7 +130,7 @@ class Tasks:
         if task.state is TaskState.PENDING:
             verdict = self._judge_age(job, now)
             if verdict is None:
-                self.polls.again(task.id, now - job.accepted_at, now)
+                self.polls.again(task.id, self._age_s(job, now), now)
             return verdict
         if task.outputs is None:
             message = clean_text(task.error or "the task ended in error", max_chars=1000)
@@ -134,6 +139,10 @@ class Tasks:
             self.polls.observed(now - job.accepted_at, now)
         predicted = any(output.predicted for output in task.outputs)
         return Answered(Status.SUCCEEDED if predicted else Status.NO_DETECTION, encode_outputs(task.outputs))
+
+    def _age_s(self, job: Job, now: float) -> float:
+        """Time in which the service answered no poll is not held against the task."""
+        return now - job.accepted_at - (self.polls.unanswered_s(now) - job.unanswered_s)
 
     def _judge_missing(self, job: Job, now: float) -> Verdict | None:
         assert job.task_id is not None
@@ -146,9 +155,7 @@ class Tasks:
         return TaskLost(Failure(Stage.POLL, ErrorCode.TASK_LOST, message, retryable=True))
 
     def _judge_age(self, job: Job, now: float) -> Verdict | None:
-        # Time in which the service answered no poll is not held against the task.
-        age = now - job.accepted_at - (self.polls.unanswered_s(now) - job.unanswered_s)
-        p95 = self.polls.p95_s()
+        age, p95 = self._age_s(job, now), self.polls.p95_s()
         if age > _SLOW_FACTOR * p95 and not job.slow:
             job.slow = True
             self._slow += 1

@@ -24,7 +24,9 @@ class LocalBackend:
 
     def read_bytes(self, uri: str, max_bytes: int | None) -> bytes:
         """Read a file, at most ``max_bytes + 1`` bytes of it."""
-        with named_errors(uri, "read"), Path(local_path(uri)).open("rb", buffering=0) as file:
+        with named_errors(uri, "read"), open(local_path(uri), "rb", buffering=0, opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StorageError(f"{uri}: not a regular file; a pipe or a device can be named by - (standard input)")
             if max_bytes is None:
                 return file.readall()
             return _read_up_to(file, max_bytes + 1)
@@ -101,6 +103,11 @@ def local_path(uri: str) -> str:
     if not encoded or b"\0" in encoded:
         raise ConfigError(f"{uri!r} is no name that a file can have; give a path")
     return path
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a named pipe would wait for somebody to write into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _read_up_to(file: BinaryIO, limit: int) -> bytes:

@@ -1,6 +1,7 @@
 """A bad image is a row in errors/ that says what is wrong, and never stops the others."""
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -131,14 +132,14 @@ def test_no_permission_to_read_an_image_is_a_row_of_its_own(service, tmp_path, m
     secret = next(iter(images))
     Path(secret).chmod(0)
     if os.access(secret, os.R_OK):  # nothing is forbidden to root
-        opened = Path.open
+        opened = os.open
 
-        def refuse(self, *args, **options):
-            if str(self) == secret:
+        def refuse(path, *args, **options):
+            if str(path) == secret:
                 raise PermissionError(13, "Permission denied", secret)
-            return opened(self, *args, **options)
+            return opened(path, *args, **options)
 
-        monkeypatch.setattr(Path, "open", refuse)
+        monkeypatch.setattr(os, "open", refuse)
 
     ended = label(tmp_path / "images", tmp_path / "out", service)
 
@@ -148,6 +149,24 @@ def test_no_permission_to_read_an_image_is_a_row_of_its_own(service, tmp_path, m
     assert (ended.code, ended.summary["calls"]) == (0, 2)
     del images[secret]
     assert_labels_follow_the_rule(tmp_path / "out", images)
+
+
+def test_a_named_pipe_is_a_row_and_does_not_wait_for_a_writer(service, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    ended = label(tmp_path / "pipe.jpg", tmp_path / "out", service)
+    (error,) = rows(tmp_path / "out", "errors")
+    assert "not a regular file" in error["error_message"]
+    assert (ended.code, ended.summary["calls"]) == (3, 0)
+
+
+def test_a_header_that_claims_two_thousand_million_pixels_a_side_is_a_row_and_stops_nobody(service, tmp_path):
+    images = write_pictures(tmp_path / "images", 2)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**31, 4, 8, 2, 0, 0, 0)
+    (tmp_path / "images" / "bomb.png").write_bytes(png + bytes(4) + struct.pack(">I4sI", 0, b"IEND", 0xAE426082))
+    ended = label(tmp_path / "images", tmp_path / "out", service)
+    (error,) = rows(tmp_path / "out", "errors")
+    assert error["error_code"] == "not_an_image"
+    assert ended.summary["calls"] == len(images)
 
 
 # --- names ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from deepo_beam.engine.work import Job
 from deepo_beam.errors import (
     BadRequestError,
     BadResultError,
+    ConnectError,
     EndpointError,
     ErrorCode,
     ForbiddenError,
@@ -161,13 +162,61 @@ def test_a_task_that_ends_in_error_is_run_once_more_and_then_given_up() -> None:
     assert [claim.reason for claim in driver.records(Claimed)] == [Reason.FIRST, Reason.TASK_ERROR]
 
 
-def test_two_images_that_are_given_one_task_are_both_answered() -> None:
-    driver = Driver()
+def test_a_task_id_that_is_given_to_two_images_is_no_answer_for_the_second() -> None:
+    driver = Driver(max_reposts=1)
     driver.submit(1, 2)
     driver.accept("7")
     driver.accept("7")
-    driver.poll(done("7"))
-    assert len(driver.core.take_outcomes(OWNER)) == 2
+    assert driver.core.in_flight == 1
+    driver.accept("8")  # asked once more
+    driver.poll(done("7"), done("8"))
+    assert driver.core.counters.billed_twice == {"answer_unknown": 1}
+    assert {outcome.result.task_id for outcome in driver.core.take_outcomes(OWNER)} == {"7", "8"}
+
+
+def test_a_refusal_that_is_final_and_not_the_images_fault_stops_the_run() -> None:
+    driver = Driver()
+    driver.submit(1, 2)
+    refused = ConnectError("TLS: certificate has expired")
+    refused.retryable = False
+    driver.core.refused(driver.post(), refused, driver.now)
+    assert driver.core.fatal is refused
+    assert {type(outcome) for outcome in driver.core.take_outcomes(OWNER)} == {NotAttempted}
+
+
+def test_a_retry_after_beyond_all_patience_stops_the_run_at_once() -> None:
+    driver = Driver(outage_deadline_s=900.0)
+    driver.submit(1, 2)
+    driver.core.refused(driver.post(), ThrottledError("quota of the day", retry_after=3600.0), driver.now)
+    assert "asks to wait 3600 s" in str(driver.core.fatal)
+    assert driver.core.counters.failed == 0
+
+
+def test_tasks_grow_no_older_while_no_poll_is_answered() -> None:
+    driver = Driver(stuck_min_s=10.0, stuck_max_s=10.0)
+    driver.submit(1)
+    driver.accept("7")
+    driver.now += 1.0
+    ids = driver.core.next_poll(driver.now)
+    driver.core.poll_failed(ids, ServerError("down", status=502), driver.now)
+    driver.now += 500.0
+    driver.core.polled(driver.core.next_poll(driver.now), [Task("7", TaskState.PENDING)], driver.now)
+    assert driver.core.take_outcomes(OWNER) == []
+    driver.poll(done("7"), later_s=5.0)
+    assert driver.outcome().status is Status.SUCCEEDED
+
+
+def test_a_run_whose_polls_are_never_answered_stops_and_fails_no_image() -> None:
+    driver = Driver(outage_deadline_s=900.0, drain_s=0.0)
+    driver.submit(1)
+    driver.accept("7")
+    for _ in range(400):
+        driver.now += 5.0
+        ids = driver.core.next_poll(driver.now)
+        if isinstance(ids, tuple):
+            driver.core.poll_failed(ids, NotFoundError("HTTP 404"), driver.now)
+    assert "answered no poll for 900 s; the last time: HTTP 404" in str(driver.core.fatal)
+    assert {type(outcome) for outcome in driver.core.take_outcomes(OWNER)} == {NotAttempted}
 
 
 # --- refusals ----------------------------------------------------------------------------------------

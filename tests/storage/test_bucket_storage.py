@@ -106,7 +106,7 @@ def test_what_arrow_says_decides_what_kind_of_error_it_is(
     with pytest.raises(StorageError, match=r"s3://lake/403\.jpg") as failure:
         storage.read_bytes("s3://lake/403.jpg")
     assert type(failure.value) is expected
-    assert failure.value.retryable == (expected is StorageError)
+    assert failure.value.retryable == (expected is not ObjectNotFoundError)
 
 
 def test_stores_are_reached_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
