@@ -44,7 +44,6 @@ class ErrorCode(str, enum.Enum):
     THROTTLED = "throttled"
     SERVICE_UNAVAILABLE = "service_unavailable"
     ANSWER_UNKNOWN = "answer_unknown"
-    DEADLINE_EXCEEDED = "deadline_exceeded"
     TASK_ERROR = "task_error"
     TASK_LOST = "task_lost"
     TASK_STUCK = "task_stuck"
@@ -88,6 +87,12 @@ class RunStoppedError(DeepoBeamError):
     """The run ended before its work did and can be resumed by the same command."""
 
     exit_code = 5
+
+
+class OutputHeldError(DeepoBeamError):
+    """Another run holds the output."""
+
+    exit_code = 7
 
 
 # --- storage ---------------------------------------------------------------------------------------

@@ -41,12 +41,14 @@ def label(
     from deepo_beam.cli.asking import confirm_first_run
     from deepo_beam.cli.progress import progress
     from deepo_beam.config import label_config
+    from deepo_beam.lake.lock import held_output
 
     wanted = label_config(flags, config)
     confirm_first_run(wanted, assume_yes=yes)
-    wanted, plan = bulk.prepare_run(wanted, ctx.obj or ())
-    with stopping.on_signals(), progress(plan, quiet=quiet):
-        summary = bulk.run(wanted, plan, ctx.obj or ())
+    with held_output(wanted.output_uri):
+        wanted, plan = bulk.prepare_run(wanted, ctx.obj or ())
+        with stopping.on_signals(), progress(plan, quiet=quiet):
+            summary = bulk.run(wanted, plan, ctx.obj or ())
     if json_summary:
         typer.echo(json.dumps(dataclasses.asdict(summary)))
     if not quiet:

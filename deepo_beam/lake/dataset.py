@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from deepo_beam import storage
 from deepo_beam.errors import DatasetMismatchError, ObjectNotFoundError
 from deepo_beam.lake.journal import Store
+from deepo_beam.lake.lock import LOCK
 from deepo_beam.lake.schemas import FORMAT_VERSION
 from deepo_beam.types import ModelRef
 
@@ -62,6 +63,8 @@ def find_dataset(output: str, store: Store = storage) -> Dataset | None:
         values = json.loads(store.read_bytes(uri))
     except ObjectNotFoundError:
         for other in store.list_objects(output):
+            if other.uri == store.join(output, LOCK):
+                continue
             raise DatasetMismatchError(
                 f"{output} is not empty ({other.uri}) and has no dataset.json: it is not an output of deepo-beam;"
                 " give another --output"
