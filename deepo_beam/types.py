@@ -148,7 +148,8 @@ class ImageResult:
         failure: why, if failed.
         facts: what reading it told.
         task_id: the last task of this image, as text.
-        attempts: tries of this image in this run that failed or finished, >= 1; throttled ones do not count.
+        attempts: tries of this image in this run that failed or finished, >= 0; refusals by 429, and calls that
+            failed because the service was down, do not count.
         calls: inference posts put on the wire for it in this run.
         timings: where its time went.
         finished_us: microseconds since 1970 UTC.

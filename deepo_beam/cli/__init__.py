@@ -1,6 +1,6 @@
 """The ``deepo-beam`` command: one module for each of its commands.
 
-Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 failures above what is allowed;
+Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 nothing that was attempted succeeded;
 4 accounting broken; 5 stopped early, resumable; 6 preflight or credentials; 7 another run holds the output.
 """
 

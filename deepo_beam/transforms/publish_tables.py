@@ -29,7 +29,7 @@ from deepo_beam.run import RunPlan
 
 
 class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
-    """Publish what the journal knows and no table has yet.
+    """Publish what the journal knows of these buckets and no table has yet, whichever run learnt it.
 
     Shape: PCollection[int] (the buckets of this run, durable) -> PCollection[Summary] of one element, after
     ``_SUCCESS`` was written.
