@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import logging
@@ -66,7 +67,7 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
         StorageError: the output or an input cannot be read.
     """
     config.model  # noqa: B018 - raises if there is none, before anything is looked at
-    pipeline_options(config, beam_flags)
+    options = pipeline_options(config, beam_flags)
     if check_output(config) is not None:
         for summary in roll_forward(config.output_uri):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
@@ -74,10 +75,10 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     piped = _read_standard_input(config)
     if piped is None:
         check_inputs(config)
-        return config, prepare(config)
+        return config, _share_rate(prepare(config), options)
     if config.inputs != ("-",):
         check_inputs(config.model_copy(update={"inputs": tuple(text for text in config.inputs if text != "-")}))
-    plan = prepare(config)
+    plan = _share_rate(prepare(config), options)
     uri = run_uri(config.output_uri, plan.run_id, "stdin.txt")
     storage.write_bytes(uri, piped)
     return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)}), plan
@@ -137,6 +138,22 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     except (ValueError, ImportError, AttributeError) as error:
         raise ConfigError(f"runner {runner!r}: {error}") from None
     return options
+
+
+def worker_count(options: PipelineOptions) -> int:
+    """How many processes Beam's options name (>= 1): each gets its part of the rate, so that together they keep it."""
+    given = options.get_all_options()
+    counts = [given.get(name) for name in ("parallelism", "max_num_workers", "num_workers")]
+    if given.get("direct_running_mode") == "multi_processing":
+        counts.append(given.get("direct_num_workers"))
+    return max([1, *(count for count in counts if isinstance(count, int))])
+
+
+def _share_rate(plan: RunPlan, options: PipelineOptions) -> RunPlan:
+    if plan.engine.rate_per_s is None:
+        return plan
+    share = plan.engine.rate_per_s / worker_count(options)
+    return dataclasses.replace(plan, engine=dataclasses.replace(plan.engine, rate_per_s=share))
 
 
 def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:

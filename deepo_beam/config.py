@@ -88,7 +88,9 @@ class LabelConfig(ConfigModel):
     spec: Text | None = _option(None, "Specification: a public one by its name, a private one by its number.", "What")
     version_id: Count | None = _option(None, "One fixed version instead of a specification.", "What", ge=0)
 
-    rate: Rate | None = _option(None, "Inference calls per s, min or h, of each process, e.g. 20/s.", "Speed")
+    rate: Rate | None = _option(
+        None, "Inference calls per s, min or h, over all workers that Beam's options name: 20/s.", "Speed"
+    )
     max_in_flight: Count | None = _option(None, "Task ids posted and not finished, per process.", "Speed", ge=1)
     max_buffer: Size = _option(256_000_000, "Image bytes held before their post, per process, e.g. 256MB.", "Speed")
 
