@@ -105,7 +105,9 @@ class _Attempt:
     @property
     def held(self) -> list[Claimed]:
         """Claims that are not released, sorted."""
-        claims = sorted(self.claims, key=lambda claim: (claim.recorded_us, claim.reason.value))
+        claims = list(self.claims)
+        if len(claims) > 1:
+            claims.sort(key=lambda claim: (claim.recorded_us, claim.reason.value))
         return claims[1:] if self.released else claims
 
     @property
@@ -171,10 +173,16 @@ class _Generation:
 def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
     newest = max(generations)
     current = generations[newest]
-    outcomes = [generations[number].outcome for number in sorted(generations, reverse=True)]
-    finished, published = outcomes[0]
-    previous, previous_published = next((older for older in outcomes[1:] if older[0]), (None, False))
-    failed = _failed_since_success([outcome for outcome, _ in outcomes if outcome])
+    finished, published = current.outcome
+    if len(generations) == 1:  # nearly always
+        previous, previous_published = None, False
+        failed = [finished] if finished is not None and finished.result.status is Status.FAILED else []
+        maybe_billed = current.maybe_billed
+    else:
+        outcomes = [generations[number].outcome for number in sorted(generations, reverse=True)]
+        previous, previous_published = next((older for older in outcomes[1:] if older[0]), (None, False))
+        failed = _failed_since_success([outcome for outcome, _ in outcomes if outcome])
+        maybe_billed = sum(generation.maybe_billed for generation in _since_success(generations))
     attempts = [current.attempts[key] for key in sorted(current.attempts)]
     return ImageState(
         image_id=image_id,
@@ -183,7 +191,7 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
         published=published,
         accepted=current.open_task,
         in_doubt=0 if finished else current.unanswered,
-        maybe_billed=sum(generation.maybe_billed for generation in _since_success(generations)),
+        maybe_billed=maybe_billed,
         attempts_used=current.attempts_used,
         claims=tuple(claim for attempt in attempts for claim in attempt.held),
         duplicates=max(0, len(current.finished) - 1),
