@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,18 +19,28 @@ from typing import BinaryIO
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.storage.objects import StoredObject, folder_error, named_errors
 
+_READ_BYTES = 1024 * 1024
+
 
 class LocalBackend:
     """Plain paths and ``file://`` URIs, byte for byte: nothing is %-decoded."""
 
     def read_bytes(self, uri: str, max_bytes: int | None) -> bytes:
         """Read a file, at most ``max_bytes + 1`` bytes of it."""
-        with named_errors(uri, "read"), open(local_path(uri), "rb", buffering=0, opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise StorageError(f"{uri}: not a regular file; a pipe or a device can be named by - (standard input)")
-            if max_bytes is None:
-                return file.readall()
-            return _read_up_to(file, max_bytes + 1)
+        with named_errors(uri, "read"):
+            # Opening a named pipe would wait for somebody to write into it.
+            handle = os.open(local_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                status = os.fstat(handle)
+                if stat.S_ISDIR(status.st_mode):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                if not stat.S_ISREG(status.st_mode):
+                    raise StorageError(
+                        f"{uri}: not a regular file; a pipe or a device can be named by - (standard input)"
+                    )
+                return _read_up_to(handle, status.st_size, sys.maxsize if max_bytes is None else max_bytes + 1)
+            finally:
+                os.close(handle)
 
     def open_input(self, uri: str) -> BinaryIO:
         """Open a file; the caller closes it."""
@@ -105,17 +116,19 @@ def local_path(uri: str) -> str:
     return path
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Opening a named pipe would wait for somebody to write into it."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def _read_up_to(handle: int, size: int, limit: int) -> bytes:
+    """Read at most ``limit`` bytes of a file that was ``size`` bytes long, in one call if it still is.
 
-
-def _read_up_to(file: BinaryIO, limit: int) -> bytes:
-    """Read at most ``limit`` bytes; one call would do for a regular file, but pipes answer in pieces."""
-    data = file.read(limit)
-    while 0 < len(data) < limit and (more := file.read(limit - len(data))):
-        data += more
-    return data
+    A buffer of the limit instead would be mapped and unmapped for every image.
+    """
+    data = os.read(handle, min(limit, size + 1))
+    if len(data) == size:
+        return data
+    pieces, left = [data], limit - len(data)  # it is growing, or its size is not known before it is read
+    while pieces[-1] and left:
+        pieces.append(os.read(handle, min(left, _READ_BYTES)))
+        left -= len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iterator[StoredObject]:
