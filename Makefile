@@ -7,6 +7,7 @@ PYTHONS ?= python3.10 python3.11 python3.12
 
 PY := .venv/bin/python
 READY := .venv/.ready
+DEMO_READY := .venv/.demo-ready
 PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Only .venv counts, whichever environment is active.
@@ -18,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONHOME
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY) ## Label photographs and digits over HTTP on this machine, then query the tables
+demo: $(DEMO_READY) ## Label photographs and digits over HTTP on this machine, then query the tables
 	$(PY) -m pipelines.demo
 
 test: $(READY) ## Run every test, in parallel, and report the coverage
@@ -72,13 +73,22 @@ clean: ## Remove what the other targets made, except .venv
 # --- set-up ---------------------------------------------------------------------------------------
 
 # The pinned build backend goes in first, so that no build needs an isolated environment of its own.
-$(READY): pyproject.toml constraints.txt setup.py | $(PY)
+define install
 	@echo "Installing into .venv (once; again when pyproject.toml or constraints.txt change)"
 	@if command -v uv >/dev/null 2>&1; then install="uv pip install --python $(PY)"; \
 	else install="$(PY) -m pip install --disable-pip-version-check"; fi; set -e; \
 	$$install --quiet -c constraints.txt setuptools; \
-	$$install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
-	@touch $(READY)
+	$$install --quiet -c constraints.txt --no-build-isolation -e '.[$(1)]'
+	@touch $@
+endef
+
+$(READY): pyproject.toml constraints.txt setup.py | $(PY)
+	$(call install,dev)
+	@touch $(DEMO_READY)
+
+# A newcomer's first two minutes need no linters and no stores to test against.
+$(DEMO_READY): pyproject.toml constraints.txt setup.py | $(PY)
+	$(call install,demo)
 
 $(PY):
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \

@@ -16,6 +16,7 @@ from deepo_beam.engine import EngineSettings
 from deepo_beam.errors import (
     ApiError,
     AuthenticationError,
+    BadReplyError,
     ConfigError,
     ForbiddenError,
     NotFoundError,
@@ -99,7 +100,8 @@ def check_output(config: LabelConfig) -> Dataset | None:
     except StorageError as error:
         raise PreflightError(f"--output {output} cannot be read: {error}") from None
     if existing is not None:
-        check_same(output, existing, _dataset(config, config.api_settings()))
+        wanted = _dataset(config, config.api_settings())
+        check_same(output, existing, wanted, buckets_given="buckets" in config.model_fields_set)
     if complete:
         raise ConfigError(f"run {config.run_id} of {output} is complete: give another --run-id")
     return existing
@@ -131,13 +133,17 @@ def named_api_errors(host: str, what: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
-        raise PreflightError(f"{host} refuses the API key: {error}; check DEEPOMATIC_API_KEY") from None
+        raise PreflightError(
+            f"{host} refuses the API key: {error}; check DEEPOMATIC_API_KEY or --api-key-file"
+        ) from None
     except ForbiddenError as error:
         raise PreflightError(f"the API key may not use {what}: {error}") from None
     except NotFoundError as error:
         raise PreflightError(f"{host} knows no {what}: {error}; list what there is with `deepo-beam specs`") from None
+    except BadReplyError as error:
+        raise PreflightError(f"{host} does not answer as the API does: {error}; check --api-url") from None
     except ApiError as error:
-        raise PreflightError(f"{host} does not answer as the API does: {error}") from None
+        raise PreflightError(f"{host} cannot be asked for {what}: {error}") from None
 
 
 def check_inputs(config: LabelConfig) -> None:

@@ -101,7 +101,9 @@ def test_a_new_output_is_made_and_says_what_it_is_about(service: RunningEmulator
 
 def test_an_output_keeps_its_number_of_buckets(service: RunningEmulator, tmp_path: Path) -> None:
     prepare(config(output=str(tmp_path), buckets=4))
-    assert prepare(config(output=str(tmp_path), buckets=32)).buckets == 4
+    assert prepare(config(output=str(tmp_path))).buckets == 4
+    with pytest.raises(DatasetMismatchError, match="buckets is 4, this run wants 32"):
+        prepare(config(output=str(tmp_path), buckets=32))
 
 
 def test_each_run_has_a_name_of_its_own(service: RunningEmulator) -> None:
@@ -379,8 +381,8 @@ def test_a_service_that_does_not_tell_its_outputs_is_believed_without(answers) -
         (b"<html>maintenance</html>", "does not answer as the API does: "),
         (b"", "does not answer as the API does: "),
         (b'{"id": "m", "na', "does not answer as the API does: "),
-        ((500, b"oops"), "does not answer as the API does: "),
-        ((302, b""), "does not answer as the API does: "),
+        ((500, b"oops"), "cannot be asked for spec m: "),
+        ((302, b""), "cannot be asked for spec m: .*a redirect"),
         ({"id": "m", "current_version_id": "five"}, "does not answer as the API does: "),
     ],
 )
@@ -407,5 +409,5 @@ def test_a_service_that_is_not_there_is_refused_by_its_host(monkeypatch: pytest.
         policy=RetryPolicy(attempts=2),
         sleep=lambda s: None,
     )
-    with client, pytest.raises(PreflightError, match=r"http://127\.0\.0\.1:9 does not answer as the API does: "):
+    with client, pytest.raises(PreflightError, match=r"http://127\.0\.0\.1:9 cannot be asked for spec m: "):
         check_model(client, config(spec="m"))

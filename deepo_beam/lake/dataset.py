@@ -86,8 +86,14 @@ def find_dataset(output: str, store: Store = storage) -> Dataset | None:
     return Dataset(**values)
 
 
-def check_same(output: str, existing: Dataset, wanted: Dataset) -> None:
-    """Refuse to mix two things in one output; the number of buckets is the output's own affair.
+def check_same(output: str, existing: Dataset, wanted: Dataset, *, buckets_given: bool) -> None:
+    """Refuse to mix two things in one output.
+
+    Args:
+        output: of ``existing``.
+        existing: what the output is about.
+        wanted: what this run would make.
+        buckets_given: somebody asked for that number of buckets; otherwise the output's own holds.
 
     Raises:
         DatasetMismatchError: names every difference with both values.
@@ -95,7 +101,7 @@ def check_same(output: str, existing: Dataset, wanted: Dataset) -> None:
     differences = [
         f"{field.name} is {getattr(existing, field.name)!r}, this run wants {getattr(wanted, field.name)!r}"
         for field in dataclasses.fields(Dataset)
-        if field.name != "buckets" and getattr(existing, field.name) != getattr(wanted, field.name)
+        if (buckets_given or field.name != "buckets") and getattr(existing, field.name) != getattr(wanted, field.name)
     ]
     if differences:
         raise DatasetMismatchError(

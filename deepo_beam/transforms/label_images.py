@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import apache_beam as beam
@@ -12,7 +13,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from deepo_beam.config import LabelConfig
 from deepo_beam.engine import EngineClosedError, Session, Settled, Work
-from deepo_beam.errors import ConfigError
+from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.identity import bucket_of
 from deepo_beam.inputs import InputOptions
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
@@ -166,7 +167,8 @@ class _LabelBucketFn(beam.DoFn):
         try:
             session.wait()
             yield from self._finished(session)
-            self._process.beat()
+            with suppress(StorageError):  # a missed report is no reason to label the bundle again
+                self._process.beat()
         except BaseException:
             self._give_up()
             raise

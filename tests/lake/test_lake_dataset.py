@@ -42,8 +42,8 @@ def test_an_output_that_is_not_there_is_about_nothing_yet(store: KillableStore) 
 
 
 def test_the_same_dataset_is_accepted_and_the_number_of_buckets_is_the_outputs_own_affair() -> None:
-    check_same(OUT, HERE, HERE)
-    check_same(OUT, HERE, replace(HERE, buckets=4))
+    check_same(OUT, HERE, HERE, buckets_given=True)
+    check_same(OUT, HERE, replace(HERE, buckets=4), buckets_given=False)
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,20 @@ def test_the_same_dataset_is_accepted_and_the_number_of_buckets_is_the_outputs_o
 )
 def test_a_difference_is_refused_with_both_values(name: str, value: object, message: str) -> None:
     with pytest.raises(DatasetMismatchError) as refused:
-        check_same(OUT, HERE, replace(HERE, **{name: value}))
+        check_same(OUT, HERE, replace(HERE, **{name: value}), buckets_given=True)
     assert str(refused.value) == f"{OUT} belongs to another dataset: {message}; give another --output"
     assert refused.value.exit_code == 2
+
+
+def test_a_number_of_buckets_that_was_asked_for_must_be_the_outputs() -> None:
+    with pytest.raises(DatasetMismatchError, match="buckets is 256, this run wants 4"):
+        check_same(OUT, HERE, replace(HERE, buckets=4), buckets_given=True)
 
 
 def test_every_difference_is_named() -> None:
     wanted = replace(HERE, model="spec 1", show_discarded=True, max_predictions=2)
     with pytest.raises(DatasetMismatchError) as refused:
-        check_same(OUT, HERE, wanted)
+        check_same(OUT, HERE, wanted, buckets_given=False)
     for part in ("model is", "'spec 1'", "show_discarded is", "max_predictions is None, this run wants 2"):
         assert part in str(refused.value)
     assert "api_host" not in str(refused.value)
