@@ -21,8 +21,8 @@ from deepo_beam.api.credentials import Credentials
 from deepo_beam.api.settings import ApiSettings
 from deepo_beam.errors import ConfigError
 from deepo_beam.identity import normalise_uri
-from deepo_beam.types import ModelKind, ModelRef, Payload
-from deepo_beam.units import parse_rate, parse_size
+from deepo_beam.types import DetectChanges, ModelKind, ModelRef, Payload, Relabel, RetryRule
+from deepo_beam.units import parse_duration, parse_rate, parse_size
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SPEC_ID = re.compile(r"[A-Za-z0-9_.-]+")
@@ -42,6 +42,7 @@ def _parsed(parse: Any) -> BeforeValidator:
 
 
 Rate = Annotated[float, _parsed(parse_rate), Field(gt=0, allow_inf_nan=False)]
+Duration = Annotated[float, _parsed(parse_duration), Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, _parsed(parse_size), Field(ge=1)]
 Count = Annotated[int, Field(strict=True)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
@@ -91,6 +92,15 @@ class LabelConfig(ConfigModel):
     rate: Rate | None = _option(
         None, "Inference calls per s, min or h, over all workers that Beam's options name: 20/s.", "Speed"
     )
+    max_calls: Count | None = _option(None, "Never more posts than this in this start; then exit 5.", "Limits", ge=0)
+    deadline: Duration | None = _option(None, "Stop in order after this time, e.g. 6h; then exit 5.", "Limits")
+    max_failure_rate: float | None = _option(
+        None,
+        "Stop and exit 3 once failed / settled is above it, after 100 settled and at the end.",
+        "Limits",
+        ge=0,
+        le=1,
+    )
     max_in_flight: Count | None = _option(None, "Task ids posted and not finished, per process.", "Speed", ge=1)
     max_buffer: Size = _option(256_000_000, "Image bytes held before their post, per process, e.g. 256MB.", "Speed")
 
@@ -101,10 +111,16 @@ class LabelConfig(ConfigModel):
     max_predictions: Count | None = _option(None, "At most so many predictions an output.", "Inference", ge=1)
     pin_version: bool = _option(True, "Send all of a run to the version that is current at its start.", "Inference")
 
-    retry: Literal["failed", "none", "all"] = _option(
+    retry: RetryRule = _option(
         "failed", "Failed images of earlier runs to try again: failed (retryable ones), none, all.", "Which"
     )
     max_attempts: Count = _option(5, "Attempts per image over all runs.", "Which", ge=1)
+    relabel: Relabel = _option(
+        "none", "Label known images again: none, outdated (those of another version), all.", "Which"
+    )
+    detect_changes: DetectChanges = _option(
+        "listing", "How changed files are noticed: listing (its sizes and times), stat (ask for each), never.", "Which"
+    )
     limit: Count | None = _option(None, "Only the first N images in the order of their URIs.", "Which", ge=1)
     sample: Count | None = _option(
         None, "Only N images, by a seeded hash of the URI: the same after a kill.", "Which", ge=1
@@ -113,11 +129,21 @@ class LabelConfig(ConfigModel):
     max_image_bytes: Size = _option(20_000_000, "A larger image becomes a row in errors/, e.g. 20MB.", "Which")
     allow_empty: bool = _option(False, "No image at all is no error (a quiet night).", "Which")
 
+    allow_scheme: tuple[str, ...] = _option(
+        (), "Schemes that a list elsewhere may name although they mean this machine: file; may be repeated.", "Safety"
+    )
+    allow_private_hosts: bool = _option(
+        False, "Read http(s) images from private, loopback and link-local addresses, too.", "Safety"
+    )
+
     uri_column: str = _option("image_uri", "Column of a list that holds the URI.", "Lists")
     id_column: str | None = _option(None, "Column of a list that holds your own id.", "Lists")
     bbox_column: str | None = _option(None, "Column of a list that holds a crop box.", "Lists")
     polygon_column: str | None = _option(None, "Column of a list that holds a crop polygon.", "Lists")
 
+    publish: Literal["new", "all"] = _option(
+        "new", "What to write: new rows into the tables; all: a snapshot of everything known, too.", "Output"
+    )
     run_id: str | None = _option(None, "Names the run_id= partition. [default: UTC time and 4 hex digits]", "Output")
     buckets: Count = _option(256, "Parts of the journal; fixed when an output is made.", "Output", ge=1, le=99_999)
 

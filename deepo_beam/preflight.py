@@ -72,6 +72,10 @@ def prepare(config: LabelConfig) -> RunPlan:
         buckets=dataset.buckets if dataset else config.buckets,
         retry=config.retry,
         max_attempts=config.max_attempts,
+        relabel=config.relabel,
+        detect_changes=config.detect_changes,
+        max_calls=config.max_calls,
+        allow_private_hosts=config.allow_private_hosts,
         engine=EngineSettings(
             rate_per_s=config.rate,
             max_in_flight=config.max_in_flight,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from deepo_beam.api import ApiSettings, Credentials, OutputSpec
 from deepo_beam.engine import EngineSettings, RunFacts
-from deepo_beam.lake.plan import RetryRule
-from deepo_beam.types import ModelKind, ModelRef, Payload
+from deepo_beam.types import DetectChanges, ModelKind, ModelRef, Payload, Relabel, RetryRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,10 @@ class RunPlan:
         buckets: parts of the journal, >= 1.
         retry: which failed images of earlier runs are tried again.
         max_attempts: failed attempts of an image over all runs (>= 1).
+        relabel: which labelled images are labelled again.
+        detect_changes: how changed files are noticed.
+        max_calls: inference calls that this run may make (>= 0), None for no limit.
+        allow_private_hosts: http(s) images may come from addresses that are not public.
         engine: numbers for each process.
         started_us: wall clock at the start, microseconds since 1970 UTC.
     """
@@ -48,6 +51,10 @@ class RunPlan:
     buckets: int
     retry: RetryRule
     max_attempts: int
+    relabel: Relabel
+    detect_changes: DetectChanges
+    max_calls: int | None
+    allow_private_hosts: bool
     engine: EngineSettings
     started_us: int
 

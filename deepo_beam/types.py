@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Literal
 
 from deepo_beam.errors import ErrorCode, Stage
+
+# Which failed images of earlier runs are tried again: retryable ones, none, all.
+RetryRule = Literal["failed", "none", "all"]
+# Which labelled images are labelled again: none, those of another model version, all.
+Relabel = Literal["none", "outdated", "all"]
+# How changed files are noticed: by what the listing says, by asking the store for each, not at all.
+DetectChanges = Literal["listing", "stat", "never"]
 
 
 class ModelKind(str, enum.Enum):

@@ -60,7 +60,11 @@ def split_beam_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _given(flags: dict[str, Any]) -> dict[str, object]:
     flags["inputs"] = tuple(flags["inputs"] or ())
-    return {name: value for name, value in flags.items() if value is not None and value != ()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in flags.items()
+        if value is not None and value not in ((), [])
+    }
 
 
 def _inputs_parameter() -> inspect.Parameter:
@@ -101,4 +105,6 @@ def _flag_type(field: Any) -> Any:
     metadata = [*field.metadata, *getattr(kind, "__metadata__", ())]  # of an Annotated, outside or inside of Optional
     kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
     parsed_by_model = any(isinstance(item, pydantic.BeforeValidator) for item in metadata)
+    if typing.get_origin(kind) is tuple or field.annotation == tuple[str, ...]:
+        return list[str]
     return kind if kind in (bool, int) and not parsed_by_model else str

@@ -5,20 +5,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.records import Accepted, Reason
-from deepo_beam.types import ImageRef, ImageResult, Status
+from deepo_beam.types import ImageRef, ImageResult, RetryRule, Status
 
 _PAID_FOR = {
     ErrorCode.ANSWER_UNKNOWN: Reason.ANSWER_UNKNOWN,
     ErrorCode.TASK_LOST: Reason.TASK_LOST,
     ErrorCode.TASK_STUCK: Reason.TASK_LOST,
 }
-
-RetryRule = Literal["failed", "none", "all"]
 
 
 class Disposition(str, enum.Enum):
