@@ -9,7 +9,9 @@ import dataclasses
 import difflib
 import json
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -24,7 +26,7 @@ from deepo_beam.lake.publish import is_published, roll_forward, run_uri
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import check_inputs, check_output, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
-from deepo_beam.transforms import LabelBuckets, ListImages, PublishTables, SelectImages
+from deepo_beam.transforms import LabelBuckets, ListImages, PublishTables, SelectImages, _process
 from deepo_beam.transforms.label_images import BUCKETS
 
 _log = logging.getLogger(__name__)
@@ -101,8 +103,26 @@ def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> S
     options = pipeline_options(config, beam_flags)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, config, plan)
-    pipeline.run().wait_until_finish()
+    with _deadline(config.deadline):
+        pipeline.run().wait_until_finish()
     return read_summary(plan)
+
+
+@contextmanager
+def _deadline(seconds: float | None) -> Iterator[None]:
+    """Stop the run in order after so long."""
+    if seconds is None:
+        yield
+        return
+    reason = f"the --deadline of {seconds:g} s is over; the next run goes on"
+    timer = threading.Timer(seconds, _process.stop_all, args=(reason,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _process.forget_stop()
 
 
 def read_summary(plan: RunPlan) -> Summary:

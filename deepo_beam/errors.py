@@ -89,6 +89,12 @@ class RunStoppedError(DeepoBeamError):
     exit_code = 5
 
 
+class TooManyFailuresError(DeepoBeamError):
+    """More images failed than the user allows; the run ended before its work did and can be resumed."""
+
+    exit_code = 3
+
+
 class OutputHeldError(DeepoBeamError):
     """Another run holds the output."""
 

@@ -81,6 +81,7 @@ def prepare(config: LabelConfig) -> RunPlan:
             max_in_flight=config.max_in_flight,
             max_buffer_bytes=config.max_buffer,
             attempts=config.max_attempts,
+            max_failure_rate=config.max_failure_rate,
         ),
         started_us=time.time_ns() // 1000,
     )

@@ -1,4 +1,4 @@
-"""What the engine tells the journal: the four kinds of record, as values.
+"""What the engine tells the journal: the five kinds of record, as values.
 
 They are commutative facts about one *labelling*, which is (image_id, generation); :mod:`deepo_beam.lake.merge`
 puts them together again. Times are microseconds since 1970 UTC and decide nothing.
@@ -96,4 +96,20 @@ class Finished:
         return self.result.generation
 
 
-Record = Claimed | Released | Accepted | Finished
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The listing said that the image may have changed, but its bytes are those of this labelling.
+
+    Attributes:
+        generation: of the labelling that stays.
+        size_bytes, modified_us: as the listing said, so that the image need not be read again for the same.
+    """
+
+    run_id: str
+    image_id: str
+    generation: int
+    size_bytes: int | None
+    modified_us: int | None
+
+
+Record = Claimed | Released | Accepted | Finished | Noted

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from deepo_beam.api import ApiSettings, Credentials, OutputSpec
 from deepo_beam.engine import EngineSettings, RunFacts
+from deepo_beam.lake.plan import PlanRules
 from deepo_beam.types import DetectChanges, ModelKind, ModelRef, Payload, Relabel, RetryRule
 
 
@@ -64,6 +65,18 @@ class RunPlan:
         if self.model_version_id is None:
             return self.model
         return ModelRef(ModelKind.VERSION, str(self.model_version_id))
+
+    @property
+    def rules(self) -> PlanRules:
+        """What is to be done with known images."""
+        return PlanRules(
+            run_id=self.run_id,
+            retry=self.retry,
+            max_attempts=self.max_attempts,
+            relabel=self.relabel,
+            model_version_id=self.model_version_id,
+            detect_changes=self.detect_changes,
+        )
 
     @property
     def facts(self) -> RunFacts:

@@ -24,6 +24,7 @@ def on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _process.forget_stop()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler

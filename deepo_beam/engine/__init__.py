@@ -4,7 +4,7 @@ from deepo_beam.engine.core import Core, RunFacts
 from deepo_beam.engine.engine import Engine, EngineClosedError, Session
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.transport import JournalSink, LoadedImage, LoadFailure, Transport
-from deepo_beam.engine.work import Counters, NotAttempted, Outcome, Settled, Work
+from deepo_beam.engine.work import Counters, NotAttempted, Outcome, Settled, Unchanged, Work
 
 __all__ = [
     "Core",
@@ -21,5 +21,6 @@ __all__ = [
     "Session",
     "Settled",
     "Transport",
+    "Unchanged",
     "Work",
 ]

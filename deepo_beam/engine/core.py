@@ -11,19 +11,21 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepo_beam.api import Task
 from deepo_beam.api.retry import full_jitter_s
 from deepo_beam.engine.blame import Blame
+from deepo_beam.engine.budget import Budget
 from deepo_beam.engine.ledger import Flush, Ledger, claims_per_s
 from deepo_beam.engine.meters import RateMeter, SenderCount, window_size
 from deepo_beam.engine.outbox import Outbox
 from deepo_beam.engine.rate import Throttle
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.tasks import Answered, TaskFailed, TaskLost, Tasks, Verdict
-from deepo_beam.engine.work import Counters, Entry, Job, NotAttempted, Outcome, Settled, Work
+from deepo_beam.engine.work import Counters, Entry, Job, NotAttempted, Outcome, Settled, Unchanged, Work
 from deepo_beam.errors import (
     ApiError,
     AuthenticationError,
@@ -35,13 +37,15 @@ from deepo_beam.errors import (
     RunStoppedError,
     Stage,
     ThrottledError,
+    TooManyFailuresError,
 )
-from deepo_beam.records import Accepted, Finished, Reason, Released
+from deepo_beam.records import Accepted, Finished, Noted, Reason, Released
 from deepo_beam.text import clean_text
 from deepo_beam.types import Facts, Failure, ImageResult, ModelRef, Status, Timings
 
 _NEVER = float("inf")
 _LONGEST_POLL_PAUSE_S = 30.0  # whatever a service asks for: tasks that were paid for are waited for
+_ENOUGH_TO_JUDGE = 100  # settled images, before a share of failures means anything
 _SIZE_GUESS = 1_000_000  # bytes that an image of unlisted size is taken to hold until it is read
 
 
@@ -86,23 +90,32 @@ class Core:
         self._throttle = Throttle(settings.rate_per_s, rng)
         self._blame = Blame(settings.outage_posts)
         self._tasks = Tasks(settings)
-        self._ledger = Ledger(settings, run.run_id, now)
+        self._budget = Budget(pooled=settings.pooled_budget)
+        self._ledger = Ledger(settings, run.run_id, self._budget, now)
         self._outbox = Outbox()
         self._senders = SenderCount(settings.max_senders)
         self._accepted_rate = RateMeter(window_s=1.0)
         self._post_rate = RateMeter()
         self._delayed: list[tuple[float, int, Job]] = []
         self._ticket = itertools.count()
+        self._compare: deque[Job] = deque()
         self._taken: set[Job] = set()
         self._held_bytes = 0
         self._stop_at: float | None = None
 
     # --- work in, outcomes out -----------------------------------------------------------------------
 
-    def submit(self, works: Iterable[Work], now: float) -> None:
-        """Queue labellings; every one comes back as exactly one outcome, unless its owner is cancelled."""
+    def submit(self, works: Iterable[Work], now: float, allotments: Mapping[int, int] | None = None) -> None:
+        """Queue labellings; every one comes back as exactly one outcome, unless its owner is cancelled.
+
+        Args:
+            works: of any buckets.
+            now: monotonic seconds.
+            allotments: calls (>= 0) that may be made for each of these buckets; a bucket without has no limit.
+        """
         for work in works:
             self._outbox.expect(work.owner)
+            self._budget.opened(work.bucket)
             job = Job(work, queued_at=now, reason=work.reason, attempt=work.attempts_used)
             if work.image.problem is not None:
                 job.tries += 1
@@ -110,8 +123,12 @@ class Core:
             elif work.resume is not None:
                 job.facts, job.taken_at = work.resume.facts, now
                 self._tasks.add(job, work.resume.task_id, now, known=True)
+            elif work.known_sha256 is not None and self._stop_at is None:
+                self._compare.append(job)
             else:
                 self._enqueue(job)
+        for bucket, calls in (allotments or {}).items():
+            self._budget.allot(bucket, calls)
 
     def take_outcomes(self, owner: int) -> list[Outcome]:
         """What has settled since the last call."""
@@ -134,7 +151,7 @@ class Core:
 
     def backlog(self) -> int:
         """Labellings queued and not yet taken by a sender."""
-        return len(self._ledger.backlog) + len(self._ledger.claimed)
+        return len(self._ledger.backlog) + len(self._ledger.claimed) + len(self._compare)
 
     def backlog_wanted(self, now: float) -> int:
         """A backlog from which the senders do not starve for a second."""
@@ -143,15 +160,19 @@ class Core:
     def cancel(self, owner: int) -> None:
         """Forget an owner. What is on the wire is still recorded, so that it is not paid for again."""
         self._outbox.forget(owner)
-        for job in itertools.chain(self._ledger.jobs(), self._taken, (item[2] for item in self._delayed)):
+        self._ledger.backlog.extend(self._budget.withdraw())
+        delayed = [item[2] for item in self._delayed]
+        for job in itertools.chain(self._ledger.jobs(), self._compare, delayed, self._tasks, self._taken):
             job.cancelled = job.cancelled or job.work.owner == owner
-        for job in self._ledger.remove_cancelled():
-            self._release(job)
+        for job in (*self._ledger.remove_cancelled(), *self._compare, *delayed, *self._tasks):
+            if job.cancelled:
+                self._give_up(job)
+        for job in self._tasks:
+            if job.cancelled:
+                self._tasks.remove(job)
+        self._compare = deque(job for job in self._compare if not job.cancelled)
         self._delayed = [item for item in self._delayed if not item[2].cancelled]
         heapq.heapify(self._delayed)
-        for job in self._tasks:
-            if job.work.owner == owner:
-                self._tasks.remove(job)
 
     # --- posting -------------------------------------------------------------------------------------
 
@@ -164,28 +185,36 @@ class Core:
         """The job to read and post now, or the time to ask again (infinite: when something has changed)."""
         self._watch(now)
         self._promote(now)
-        claimed = self._ledger.claimed
-        if self._stop_at is not None or not claimed:
+        queue = self._compare or self._ledger.claimed
+        if self._stop_at is not None or not queue:
             return self._delayed[0][0] if self._delayed else _NEVER
-        if self._ledger.stalled(now):
-            return now + 0.1
-        pause_s = self._blame.breaker.may_post(now)
-        if pause_s > 0:
-            return now + pause_s
-        size = claimed[0].work.image.size_bytes or _SIZE_GUESS
+        if queue is not self._compare:
+            pause_s = 0.1 if self._ledger.stalled(now) else self._blame.breaker.may_post(now)
+            if pause_s > 0:
+                return now + pause_s
+        size = queue[0].work.image.size_bytes or _SIZE_GUESS
         room = self._held_bytes + size <= self._settings.max_buffer_bytes or not self._taken
         if not room or len(self._taken) >= self._senders.wanted or not self._window_has_room(now):
             return _NEVER
-        job = claimed.popleft()
-        job.taken_at, job.sent = now, False
+        job = queue.popleft()
+        job.taken_at = now
         self._hold(job, size)
         self._taken.add(job)
         return job
 
-    def loaded(self, job: Job, facts: Facts, held_bytes: int) -> None:
-        """The image was read; ``held_bytes`` (>= 0) are kept until it is posted."""
+    def loaded(self, job: Job, facts: Facts, held_bytes: int) -> bool:
+        """The image was read; ``held_bytes`` (>= 0) are kept until it is posted. False: it is not to be posted now."""
         job.facts = facts
+        if _as_known(job):
+            self._drop(job)
+            self._unchanged(job)
+            return False
+        if not job.claimed:  # it was read only to be compared
+            self._drop(job)
+            self._enqueue(job)
+            return False
         self._hold(job, held_bytes)
+        return True
 
     def load_failed(self, job: Job, failure: Failure, facts: Facts, now: float) -> None:
         """The image cannot be read, or is none. A failing store is asked again, a bad image is not."""
@@ -193,7 +222,9 @@ class Core:
         job.loads += 1
         self._drop(job)
         self._release(job)
-        if failure.stage is Stage.READ and failure.retryable and job.loads < self._settings.load_attempts:
+        if _as_known(job):
+            self._unchanged(job)
+        elif failure.stage is Stage.READ and failure.retryable and job.loads < self._settings.load_attempts:
             self._retry_later(job, now, job.loads)
         else:
             job.tries += 1
@@ -203,7 +234,6 @@ class Core:
         """May it be posted at once? 0.0: yes, and it counts as posted; > 0: seconds to wait; None: never."""
         if self._stop_at is not None or job.cancelled:
             self._drop(job)
-            self._release(job)
             self._not_attempted(job)
             return None
         if self._ledger.stalled(now):
@@ -212,8 +242,9 @@ class Core:
         if wait_s > 0:
             return wait_s
         job.probe = self._blame.breaker.starts_post()
-        job.sent, job.posted_at = True, now
+        job.claimed, job.posted_at = False, now
         job.calls += 1
+        self._budget.sent(job.work.bucket)
         self._post_rate.add(now)
         self.counters.called(job)
         return 0.0
@@ -239,14 +270,16 @@ class Core:
             recorded_us=self._wall_us(now),
         )
         self._note(job, accepted)
-        if not job.cancelled:
+        if job.cancelled:
+            self._give_up(job)
+        else:
             self._tasks.add(job, task_id, now)
 
     def refused(self, job: Job, error: ApiError, now: float) -> None:
         """The call failed: decide who is at fault, and whether it is made again."""
         self._posted(job, now)
         if not error.maybe_billed:
-            self._release(job)
+            self._note_released(job, sent=True)
             self.counters.not_billed(job)
         if isinstance(error, ThrottledError):
             self._throttled(job, error, now)
@@ -296,7 +329,10 @@ class Core:
         # While the service is down one claimed call is enough: the probe.
         may_claim = self._stop_at is None and not (self._blame.breaker.open and self._ledger.claimed)
         rate = claims_per_s(self._post_rate.per_s(now), self._throttle.rate_per_s) if may_claim else 0.0
+        self._ledger.backlog.extend(self._budget.affordable())
         claims = self._ledger.next_claims(now, posts_per_s=rate, wall_us=self._wall_us(now))
+        for job in self._budget.hopeless():
+            self._not_attempted(job)
         if isinstance(claims, Flush):
             return claims
         facts = self._ledger.next_facts(now)
@@ -325,12 +361,11 @@ class Core:
         if self._stop_at is not None:
             return
         self._stop_at = now
-        with_claim, without = self._ledger.withdraw()
-        for job in with_claim:
-            self._release(job)
         delayed = [item[2] for item in self._delayed]
+        waiting = [*self._ledger.withdraw(), *self._compare, *delayed, *self._budget.withdraw()]
         self._delayed.clear()
-        for job in [*with_claim, *without, *delayed]:
+        self._compare.clear()
+        for job in waiting:
             self._not_attempted(job)
 
     def _stop_with(self, error: DeepoBeamError, now: float) -> None:
@@ -469,21 +504,49 @@ class Core:
             generation=work.generation,
         )
         self._note(job, Finished(run.run_id, result))
-        self.counters.ended(status)
+        self._budget.settled(work.bucket)
         self._outbox.put(work.owner, [Settled(work, result)])
+        self.counters.ended(status)
+        self._judge_failures(now)
+
+    def _unchanged(self, job: Job) -> None:
+        image, known = job.work.image, job.work.generation - 1
+        self._give_up(job)
+        self._note(job, Noted(self._run.run_id, image.image_id, known, image.size_bytes, image.modified_us))
+        self._outbox.put(job.work.owner, [Unchanged(job.work)])
 
     def _not_attempted(self, job: Job) -> None:
+        self._give_up(job)
         self.counters.not_attempted += not job.cancelled
         self._outbox.put(job.work.owner, [NotAttempted(job.work)])
 
+    def _give_up(self, job: Job) -> None:
+        """Nothing more is done for it."""
+        self._release(job)
+        self._budget.settled(job.work.bucket)
+
+    def _judge_failures(self, now: float) -> None:
+        limit, settled = self._settings.max_failure_rate, self.counters.settled
+        if limit is not None and settled >= _ENOUGH_TO_JUDGE and self.counters.failed > limit * settled:
+            share = self.counters.failed / settled
+            message = f"{share:.1%} of {settled:,} images failed, more than --max-failure-rate {limit:g} allows"
+            self._stop_with(TooManyFailuresError(message), now)
+
     # --- book-keeping --------------------------------------------------------------------------------
 
-    def _note(self, job: Job, record: Accepted | Finished | Released) -> None:
+    def _note(self, job: Job, record: Accepted | Finished | Noted | Released) -> None:
         self._ledger.record(Entry(job.work.owner, job.work.bucket, record))
 
     def _release(self, job: Job) -> None:
+        """The claim that it holds, if any, will not be used."""
+        if job.claimed:
+            job.claimed = False
+            self._note_released(job, sent=False)
+            self._budget.returned(job.work.bucket)
+
+    def _note_released(self, job: Job, *, sent: bool) -> None:
         image_id, generation = job.work.image.image_id, job.work.generation
-        self._note(job, Released(self._run.run_id, image_id, generation, job.attempt, sent=job.sent))
+        self._note(job, Released(self._run.run_id, image_id, generation, job.attempt, sent=sent))
 
     def _posted(self, job: Job, now: float) -> None:
         self._senders.posted(now, all_busy=len(self._taken) >= self._senders.wanted)
@@ -508,6 +571,12 @@ class Core:
         if limit is None:
             limit = window_size(self._post_rate.per_s(now), self._tasks.polls.p95_s())
         return len(self._taken) + self._tasks.in_window < limit
+
+
+def _as_known(job: Job) -> bool:
+    """Its bytes are those of the generation before."""
+    known = job.work.known_sha256
+    return known is not None and job.facts.content_sha256 == known
 
 
 def _submit_failure(error: ApiError) -> Failure:

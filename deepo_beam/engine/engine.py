@@ -12,7 +12,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from deepo_beam.engine.core import Core, RunFacts
@@ -130,10 +130,10 @@ class Engine:
 
     # --- for sessions --------------------------------------------------------------------------------
 
-    def _submit(self, works: Sequence[Work]) -> None:
+    def _submit(self, works: Sequence[Work], allotments: Mapping[int, int] | None) -> None:
         with self._lock:
             self._check()
-            self._core.submit(works, time.monotonic())
+            self._core.submit(works, time.monotonic(), allotments)
             self._wake_all()
             # Returning while some of it still waits to be posted keeps the pipe full between two buckets.
             self._wait_until(lambda: self._core.backlog() <= self._core.backlog_wanted(time.monotonic()))
@@ -199,8 +199,8 @@ class Engine:
                 self._core.load_failed(job, loaded.failure, loaded.facts, time.monotonic())
             return
         with self._lock:
-            self._core.loaded(job, loaded.facts, len(loaded.body))
-        if self._wait_for_turn(job):
+            to_be_posted = self._core.loaded(job, loaded.facts, len(loaded.body))
+        if to_be_posted and self._wait_for_turn(job):
             self._post(job, loaded)
 
     def _wait_for_turn(self, job: Job) -> bool:
@@ -274,9 +274,14 @@ class Session:
         self._engine = engine
         self.owner = owner
 
-    def submit(self, works: Sequence[Work]) -> None:
-        """Queue labellings (with this ``owner``) and return when most of them have been posted."""
-        self._engine._submit(works)
+    def submit(self, works: Sequence[Work], allotments: Mapping[int, int] | None = None) -> None:
+        """Queue labellings (with this ``owner``) and return when most of them have been posted.
+
+        Args:
+            works: of any buckets.
+            allotments: calls that may be made for each bucket, None for no limit.
+        """
+        self._engine._submit(works, allotments)
 
     def take_outcomes(self) -> list[Outcome]:
         """What has settled since the last call, in no order."""

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from deepo_beam.engine.budget import Budget
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.work import Entry, Job
 from deepo_beam.records import Claimed
@@ -84,9 +85,10 @@ class _Lane:
 class Ledger:
     """The records on their way to the journal, and the jobs on their way through a claim."""
 
-    def __init__(self, settings: EngineSettings, run_id: str, now: float) -> None:
+    def __init__(self, settings: EngineSettings, run_id: str, budget: Budget, now: float) -> None:
         """Nothing pending."""
         self._settings = settings
+        self._budget = budget
         self._run_id = run_id
         self.backlog: deque[Job] = deque()
         self.claimed: deque[Job] = deque()
@@ -135,6 +137,8 @@ class Ledger:
         if posts_per_s <= 0 or not self.backlog or len(self.claimed) > target // 2:
             return _NEVER
         entries = self._claim(target - len(self.claimed), wall_us)
+        if not entries:
+            return _NEVER
         return self._claim_lane.start(Flush(next(self._numbers), tuple(entries), claims=True), now)
 
     def next_facts(self, now: float) -> Flush | float:
@@ -162,25 +166,25 @@ class Ledger:
         """It is not known to be durable; it is written again, as it is, after a pause."""
         self._lane(flush).failed(now, pause_s)
 
-    def withdraw(self) -> tuple[list[Job], list[Job]]:
-        """Take back every job that waits: (those with a claim, those without). Nothing will be posted."""
-        with_claim, without = [*self.claimed, *self._claiming], list(self.backlog)
+    def withdraw(self) -> list[Job]:
+        """Take back every job that waits, with a claim or without."""
+        jobs = self.jobs()
         self.claimed.clear()
         self.backlog.clear()
         self._claiming = []
-        return with_claim, without
+        return jobs
 
     def jobs(self) -> list[Job]:
         """Every job that waits here."""
         return [*self.backlog, *self.claimed, *self._claiming]
 
     def remove_cancelled(self) -> list[Job]:
-        """Drop the cancelled jobs; those that hold a claim are returned, for it to be released."""
-        freed = [job for job in (*self.claimed, *self._claiming) if job.cancelled]
+        """Drop the cancelled jobs and return them."""
+        removed = [job for job in self.jobs() if job.cancelled]
         self.claimed = deque(job for job in self.claimed if not job.cancelled)
         self.backlog = deque(job for job in self.backlog if not job.cancelled)
         self._claiming = [job for job in self._claiming if not job.cancelled]
-        return freed
+        return removed
 
     def _lane(self, flush: Flush) -> _Lane:
         return self._claim_lane if flush.claims else self._fact_lane
@@ -189,8 +193,11 @@ class Ledger:
         entries: list[Entry] = []
         while self.backlog and len(entries) < count:
             job = self.backlog.popleft()
+            if not self._budget.claim(job):
+                continue
             work = job.work
             job.attempt += 1
+            job.claimed = True
             claim = Claimed(self._run_id, work.image.image_id, work.generation, job.attempt, job.reason, wall_us)
             entries.append(Entry(work.owner, work.bucket, claim))
             self._claiming.append(job)

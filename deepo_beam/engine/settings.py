@@ -26,6 +26,9 @@ class EngineSettings:
         store_deadline_s: a store that fails for this long ends the run.
         outage_posts: that many posts failing in a row mean that the service is down.
         outage_deadline_s: a service that is down, or throttles everything, for this long ends the run.
+        max_failure_rate: a larger share of failed images (0..1) ends the run, None for no limit.
+        pooled_budget: calls that a finished bucket leaves go to the others of this process: only where no other
+            process could label that bucket again.
         drain_s: after a stop, how long to wait for what is in flight.
     """
 
@@ -47,4 +50,6 @@ class EngineSettings:
     store_deadline_s: float = 60.0
     outage_posts: int = 20
     outage_deadline_s: float = 900.0
+    max_failure_rate: float | None = None
+    pooled_budget: bool = True
     drain_s: float = 30.0

@@ -20,6 +20,8 @@ class Work:
         resume: a task accepted earlier: it is polled, and nothing is posted unless it is lost.
         attempts_used: the highest ordinal of a call claimed before, so that they go on.
         failed_attempts: failed tries in earlier runs, which count towards the limit.
+        known_sha256: it is posted only if its bytes have another hash than those of the generation before, 64 hex
+            digits; None: it is posted.
     """
 
     owner: int
@@ -30,6 +32,14 @@ class Work:
     resume: Accepted | None = None
     attempts_used: int = 0
     failed_attempts: int = 0
+    known_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Its bytes are those of the generation before, whose labels stay."""
+
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class Settled:
     result: ImageResult
 
 
-Outcome = Settled | NotAttempted
+Outcome = Settled | Unchanged | NotAttempted
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ class Job:
         tries: calls that failed, or whose task did; ``suspected`` are those not yet held against the image,
             because the service may have been down.
         reposts: calls repeated although an earlier one may have been billed.
+        claimed: it holds a claim for a call that has not been made.
         probe: its call asks whether the service is back.
         unanswered_s: for how long polls had gone unanswered when its task was accepted.
         cancelled: its owner is gone; what is on the wire is still recorded.
@@ -92,7 +103,7 @@ class Job:
     accepted_at: float = 0.0
     missing_since: float | None = None
     unanswered_s: float = 0.0
-    sent: bool = False
+    claimed: bool = False
     probe: bool = False
     slow: bool = False
     cancelled: bool = False

@@ -8,5 +8,6 @@ from __future__ import annotations
 from deepo_beam.inputs.classify import InputKind, classify_input
 from deepo_beam.inputs.expand import expand_input
 from deepo_beam.inputs.rows import InputOptions
+from deepo_beam.inputs.times import with_times
 
-__all__ = ["InputKind", "InputOptions", "classify_input", "expand_input"]
+__all__ = ["InputKind", "InputOptions", "classify_input", "expand_input", "with_times"]

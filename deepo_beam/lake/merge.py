@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from deepo_beam.records import Accepted, Claimed, Finished, Record, Released
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Record, Released
 from deepo_beam.types import Status
 
 
@@ -35,6 +35,7 @@ class ImageState:
         attempts_used: the highest attempt of any run (>= 0). A run that claims on from here, not from its own
             highest, closes the open tasks of earlier runs by it.
         claims: those not released, of all runs, sorted: calls made, or about to be.
+        noted: listings under which its bytes were found to be those of ``finished``, sorted.
         duplicates: finished records beyond the first (>= 0); they are never published.
         previous: the outcome of the newest older generation that has one.
         previous_published: ``previous`` is in the tables.
@@ -51,6 +52,7 @@ class ImageState:
     maybe_billed: int
     attempts_used: int
     claims: tuple[Claimed, ...]
+    noted: tuple[Noted, ...]
     duplicates: int
     previous: Finished | None
     previous_published: bool
@@ -122,10 +124,14 @@ class _Generation:
     finished: list[tuple[Finished, bool]] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
     attempts: dict[tuple[int, str], _Attempt] = field(default_factory=dict)
+    notes: set[Noted] = field(default_factory=set)
 
     def add(self, record: Record, covered: bool) -> None:
         if isinstance(record, Finished):
             self._add_finished(record, covered)
+            return
+        if isinstance(record, Noted):
+            self.notes.add(record)
             return
         attempt = self.attempts.setdefault((record.attempt, record.run_id), _Attempt())
         if isinstance(record, Accepted):
@@ -194,6 +200,7 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
         maybe_billed=maybe_billed,
         attempts_used=current.attempts_used,
         claims=tuple(claim for attempt in attempts for claim in attempt.held),
+        noted=tuple(sorted(current.notes, key=repr)) if current.notes else (),
         duplicates=max(0, len(current.finished) - 1),
         previous=previous,
         previous_published=previous_published,

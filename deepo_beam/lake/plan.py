@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.records import Accepted, Reason
-from deepo_beam.types import ImageRef, ImageResult, RetryRule, Status
+from deepo_beam.types import DetectChanges, ImageRef, ImageResult, Relabel, RetryRule, Status
 
 _PAID_FOR = {
     ErrorCode.ANSWER_UNKNOWN: Reason.ANSWER_UNKNOWN,
@@ -22,6 +23,7 @@ class Disposition(str, enum.Enum):
     """Why an entry of the listing is labelled in this run, or not; the ``disposition`` of the listing."""
 
     LABEL = "label"
+    COMPARE = "compare"
     DUPLICATE = "duplicate"
     REUSED = "reused"
     SKIPPED = "skipped"
@@ -37,6 +39,28 @@ class Labelling:
     resume: Accepted | None = None
     attempts_used: int = 0
     failed_attempts: int = 0
+    known_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRules:
+    """What a user wants done with known images.
+
+    Attributes:
+        run_id: an outcome of this very run is not asked for again.
+        retry: which failed images of earlier runs are tried again.
+        max_attempts: failed attempts of an image over all runs, after which it is skipped (>= 1).
+        relabel: which labelled images are labelled again.
+        model_version_id: the version of this run, None if it is not pinned.
+        detect_changes: how changed files are noticed.
+    """
+
+    run_id: str
+    retry: RetryRule = "failed"
+    max_attempts: int = 5
+    relabel: Relabel = "none"
+    model_version_id: int | None = None
+    detect_changes: DetectChanges = "listing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +82,13 @@ class PlannedEntry:
     result: ImageResult | None = None
 
 
-def plan_bucket(
-    entries: Iterable[ImageRef],
-    states: Mapping[str, ImageState],
-    *,
-    run_id: str,
-    retry: RetryRule,
-    max_attempts: int,
-) -> list[PlannedEntry]:
+def plan_bucket(entries: Iterable[ImageRef], states: Mapping[str, ImageState], rules: PlanRules) -> list[PlannedEntry]:
     """Decide on every entry of one bucket.
 
     Args:
         entries: in any order; the first of an image id is the one with the smallest (input_index, line).
         states: what the journal knows, by image id.
-        run_id: an outcome of this very run is not asked for again.
-        retry: which failed images of earlier runs are tried again.
-        max_attempts: failed attempts of an image over all runs, after which it is skipped.
+        rules: what the user wants.
 
     Returns:
         One planned entry for each, sorted by (input_index, line).
@@ -86,36 +101,112 @@ def plan_bucket(
             conflict = (winner.attributes, winner.external_id) != (image.attributes, image.external_id)
             planned.append(PlannedEntry(image, Disposition.DUPLICATE, conflict=conflict))
             continue
-        state = states.get(image.image_id)
-        planned.append(_plan_image(image, state, run_id=run_id, retry=retry, max_attempts=max_attempts))
+        planned.append(_plan_image(image, states.get(image.image_id), rules))
     return planned
 
 
-def _plan_image(
-    image: ImageRef, state: ImageState | None, *, run_id: str, retry: RetryRule, max_attempts: int
-) -> PlannedEntry:
+def _plan_image(image: ImageRef, state: ImageState | None, rules: PlanRules) -> PlannedEntry:
     if state is None:
         return PlannedEntry(image, Disposition.LABEL, labelling=Labelling(image))
     if state.finished is None:
-        labelling = Labelling(
-            image,
-            generation=state.generation,
-            reason=Reason.IN_DOUBT if state.maybe_billed else Reason.FIRST,
-            resume=state.accepted,
-            attempts_used=state.attempts_used,
-            failed_attempts=state.failed_attempts,
-        )
-        return PlannedEntry(image, Disposition.LABEL, labelling=labelling)
-    if state.finished.run_id == run_id:
-        return PlannedEntry(image, Disposition.LABEL, result=state.finished.result)
+        return PlannedEntry(image, Disposition.LABEL, labelling=_unfinished(image, state))
     result = state.finished.result
-    if result.status is not Status.FAILED:
-        return PlannedEntry(image, Disposition.REUSED)
-    assert result.failure is not None
-    wanted = retry == "all" or (retry == "failed" and result.failure.retryable)
-    if not wanted or state.failed_attempts >= max_attempts:
-        return PlannedEntry(image, Disposition.SKIPPED)
-    # A task that was accepted and came to nothing was billed, most likely: to ask again is to pay again.
-    reason = _PAID_FOR.get(result.failure.code, Reason.TASK_ERROR) if state.maybe_billed else Reason.FIRST
-    labelling = Labelling(image, generation=state.generation + 1, reason=reason, failed_attempts=state.failed_attempts)
-    return PlannedEntry(image, Disposition.LABEL, labelling=labelling)
+    if state.finished.run_id == rules.run_id:
+        return PlannedEntry(image, Disposition.LABEL, result=result)
+    failed = result.status is Status.FAILED
+    if _to_try_again(state, rules) if failed else _outdated(state, rules):
+        return PlannedEntry(image, Disposition.LABEL, labelling=_again(image, state))
+    if rules.detect_changes != "never" and may_have_changed(image, state):
+        if result.facts.content_sha256 is None:  # it was never read here: sent by its URL, or unreadable
+            return PlannedEntry(image, Disposition.LABEL, labelling=_again(image, state))
+        labelling = dataclasses.replace(_again(image, state), known_sha256=result.facts.content_sha256)
+        return PlannedEntry(image, Disposition.COMPARE, labelling=labelling)
+    return PlannedEntry(image, Disposition.SKIPPED if failed else Disposition.REUSED)
+
+
+def _unfinished(image: ImageRef, state: ImageState) -> Labelling:
+    """It was begun and has no outcome."""
+    return Labelling(
+        image,
+        generation=state.generation,
+        reason=Reason.IN_DOUBT if state.maybe_billed else Reason.FIRST,
+        resume=state.accepted,
+        attempts_used=state.attempts_used,
+        failed_attempts=state.failed_attempts,
+    )
+
+
+def _again(image: ImageRef, state: ImageState) -> Labelling:
+    """It has an outcome, and is to have another."""
+    assert state.finished is not None
+    failure = state.finished.result.failure
+    reason = Reason.FIRST
+    if failure is not None and state.maybe_billed:
+        # A task that was accepted and came to nothing was billed, most likely: to ask again is to pay again.
+        reason = _PAID_FOR.get(failure.code, Reason.TASK_ERROR)
+    return Labelling(
+        image, generation=state.generation + 1, reason=reason, failed_attempts=state.failed_attempts if failure else 0
+    )
+
+
+def _to_try_again(state: ImageState, rules: PlanRules) -> bool:
+    assert state.finished is not None
+    failure = state.finished.result.failure
+    assert failure is not None
+    wanted = rules.retry == "all" or (rules.retry == "failed" and failure.retryable)
+    return wanted and state.failed_attempts < rules.max_attempts
+
+
+def _outdated(state: ImageState, rules: PlanRules) -> bool:
+    """What no table holds yet is of a run that was killed: to label that again would be to pay for it twice."""
+    assert state.finished is not None
+    if rules.relabel == "none" or not state.published:
+        return False
+    version = state.finished.result.model_version_id
+    known = version is not None and rules.model_version_id is not None
+    return rules.relabel == "all" or (known and version != rules.model_version_id)
+
+
+def may_have_changed(image: ImageRef, state: ImageState) -> bool:
+    """Whether the listing says something of a file that was not said of it when it was read.
+
+    A listing that says nothing is trusted.
+
+    Args:
+        image: as listed now.
+        state: with an outcome.
+    """
+    assert state.finished is not None
+    if image.size_bytes is None and image.modified_us is None:
+        return False
+    result = state.finished.result
+    known_size = result.facts.size_bytes if result.image.size_bytes is None else result.image.size_bytes
+    known = [(known_size, result.image.modified_us), *((note.size_bytes, note.modified_us) for note in state.noted)]
+    return not any(_says_the_same(image, size, modified) for size, modified in known)
+
+
+def _says_the_same(image: ImageRef, size: int | None, modified_us: int | None) -> bool:
+    same_size = image.size_bytes is None or size is None or image.size_bytes == size
+    return same_size and (image.modified_us is None or image.modified_us == modified_us)
+
+
+def share_calls(work: Mapping[int, int], calls: int) -> dict[int, int]:
+    """Share out a budget by the work that there is, to the last call.
+
+    Args:
+        work: labellings (>= 0) by bucket.
+        calls: of the whole run (>= 0).
+
+    Returns:
+        Calls by bucket; their sum is ``calls``, if there is any work. Where there are fewer calls than work, no bucket
+        gets more than its work.
+    """
+    total = sum(work.values())
+    if not total:
+        return dict.fromkeys(work, 0)
+    shares = {bucket: calls * labellings // total for bucket, labellings in work.items()}
+    left = calls - sum(shares.values())
+    by_need = sorted(work, key=lambda bucket: (-(calls * work[bucket] % total), bucket))
+    for bucket in by_need[:left]:
+        shares[bucket] += 1
+    return shares

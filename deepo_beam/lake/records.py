@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from deepo_beam.errors import ErrorCode, Stage
 from deepo_beam.lake.rows import record_row
 from deepo_beam.lake.schemas import FORMAT_VERSION, FORMAT_VERSION_KEY, JOURNAL, record_batch
-from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import (
     Facts,
     Failure,
@@ -27,7 +27,7 @@ from deepo_beam.types import (
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
-KINDS = frozenset(("claimed", "released", "accepted", "finished"))
+KINDS = frozenset(("claimed", "released", "accepted", "finished", "noted"))
 
 # No descriptions in a segment: they would be most of its bytes.
 _SEGMENT_SCHEMA = pa.schema([field.remove_metadata() for field in JOURNAL], metadata=JOURNAL.metadata)
@@ -125,6 +125,14 @@ def _record(columns: Columns, index: int) -> Record:
         return _accepted(columns, index)
     if kind in ("claimed", "released"):
         return _claim(columns, index)
+    if kind == "noted":
+        return Noted(
+            _need(columns, "run_id", index),
+            _need(columns, "image_id", index),
+            _need(columns, "generation", index),
+            columns["listed_size_bytes"][index],
+            columns["listed_modified_at"][index],
+        )
     raise ValueError(f"row {index}: {kind!r} is no kind of record")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from deepo_beam.records import Claimed, Finished, Record, Released
+from deepo_beam.records import Claimed, Finished, Noted, Record, Released
 from deepo_beam.types import Facts, ImageRef, ImageResult
 
 Row: TypeAlias = dict[str, Any]
@@ -14,12 +14,11 @@ def record_row(record: Record) -> Row:
     """A record as a row of :data:`deepo_beam.lake.schemas.JOURNAL`; columns that it leaves out are null."""
     if isinstance(record, Finished):
         return {"kind": "finished", "run_id": record.run_id, **_result_row(record.result)}
-    row: Row = {
-        "run_id": record.run_id,
-        "image_id": record.image_id,
-        "generation": record.generation,
-        "attempt": record.attempt,
-    }
+    row: Row = {"run_id": record.run_id, "image_id": record.image_id, "generation": record.generation}
+    if isinstance(record, Noted):
+        listed = {"listed_size_bytes": record.size_bytes, "listed_modified_at": record.modified_us}
+        return row | listed | {"kind": "noted"}
+    row["attempt"] = record.attempt
     if isinstance(record, Released):
         return row | {"kind": "released", "sent": record.sent}
     if isinstance(record, Claimed):

@@ -107,16 +107,22 @@ LISTING: pa.Schema = _schema(
     _column("line", _INT64, "The line of that input; 0 if it has none."),
     _column("size_bytes?", _INT64, "Size as listed."),
     _column("modified_at?", _TIME, "Modification time as listed."),
-    _column("disposition", _TEXT, "`label` (to be labelled by this run), `reused`, `skipped` or `duplicate`."),
+    _column(
+        "disposition",
+        _TEXT,
+        "`label` (by this run), `compare` (label it if its bytes are new), `reused`, `skipped` or `duplicate`.",
+    ),
     _column("conflict?", _BOOL, "A duplicate whose attributes or own id differ from those of the first."),
 )
 
 JOURNAL: pa.Schema = _schema(
-    _column("kind", _TEXT, "`claimed`, `accepted`, `released` or `finished`; says which columns are filled."),
+    _column("kind", _TEXT, "`claimed`, `accepted`, `released`, `finished` or `noted`; says which columns are filled."),
     _column("run_id", _TEXT, "The run that wrote the record."),
     _column("image_id", _TEXT, "32 hex digits, derived from URI and crop."),
     _column("generation", _INT32, "0, and one more for every deliberate new try of a finished image."),
-    _column("attempt?", _INT32, "Ordinal of the claimed call within the generation, from 1; null in `finished`."),
+    _column(
+        "attempt?", _INT32, "Ordinal of the claimed call within the generation, from 1; null in `finished` and `noted`."
+    ),
     _column("sent?", _BOOL, "Of `released`: the call was put on the wire, and refused."),
     _column("reason?", _TEXT, "Why a call was claimed: `first`, or what became of the one before."),
     _column("image_uri?", _TEXT, "The normalised URI of the image."),
@@ -149,7 +155,7 @@ JOURNAL: pa.Schema = _schema(
     _column("queue_ms?", _INT32, "Milliseconds before the post."),
     _column("submit_ms?", _INT32, "Milliseconds that the post took."),
     _column("wait_ms?", _INT32, "Milliseconds from the accepted post to the answer."),
-    _column("recorded_at?", _TIME, "When, by the clock of the process that wrote it; null in `released`."),
+    _column("recorded_at?", _TIME, "When, by the clock of the process that wrote it; null in `released` and `noted`."),
 )
 
 

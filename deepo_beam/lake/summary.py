@@ -27,7 +27,7 @@ class Summary:
         duplicate: entries that name an image again; ``duplicate_conflicts``: with other attributes.
         not_attempted: left for the next run.
         calls: inference posts of this run; ``retries``: of those, the ones that repeat one for the same image.
-        calls_unused: of the budget, lost to a crash.
+        calls_unused: of ``--max-calls``, left although there was work: lost to a crash, or to another worker.
         polls: calls to the task list.
         possibly_billed_twice: calls made although an earlier one may have been billed;
             ``billed_twice_by_kind`` says why. Never less than what was billed twice.
@@ -89,6 +89,8 @@ def summarise(
     model: str,
     model_version_id: int | None,
     seconds: float,
+    max_calls: int | None = None,
+    max_failure_rate: float | None = None,
 ) -> Summary:
     """Add up what the buckets and the workers say. Pure.
 
@@ -100,6 +102,8 @@ def summarise(
         model: kind and id.
         model_version_id: the pinned one, None if not pinned.
         seconds: wall time (>= 0) so far.
+        max_calls: the budget, None for no limit.
+        max_failure_rate: the share of failed images that is allowed (0..1), None for no limit.
     """
     counts: Counter[str] = Counter()
     twice: Counter[str] = Counter()
@@ -115,6 +119,10 @@ def summarise(
     reports = list(reports)
     # A process that stopped has not stopped the run if others did its work.
     stops = [report for report in reports if report.stopped is not None and counts["not_attempted"]]
+    stopped = stops[0].stopped if stops else None
+    spent = max_calls is not None and counts["not_attempted"] > 0
+    if spent and stopped is None:
+        stopped = f"the {max_calls:,} calls of --max-calls are spent; the next run goes on"
     versions.pop("" if model_version_id is None else str(model_version_id), None)
     return Summary(
         run_id=run_id,
@@ -127,18 +135,27 @@ def summarise(
         billed_twice_by_kind=dict(sorted(twice.items())),
         errors_by_code=dict(sorted(errors.items())),
         other_versions=dict(sorted(versions.items())),
-        stopped=stops[0].stopped if stops else None,
-        exit_code=_exit_code(counts, stops),
+        stopped=stopped,
+        calls_unused=max(0, (max_calls or 0) - counts["calls"]) if spent else 0,
+        exit_code=_exit_code(counts, stops, max_failure_rate),
         **counts,
     ).after(seconds)
 
 
-def _exit_code(counts: Counter[str], stops: list[WorkerReport]) -> int:
-    """0 done; 3 nothing that was attempted succeeded; 4 the accounting is broken; else what stopped it."""
+def _exit_code(counts: Counter[str], stops: list[WorkerReport], max_failure_rate: float | None) -> int:
+    """0 done; 3 more failures than allowed; 4 the accounting is broken; else what stopped it."""
     if counts["listed"] != sum(counts[name] for name in OUTCOMES):
         return 4
     if stops:
         return stops[0].exit_code
-    if counts["failed"] and not counts["succeeded"] + counts["no_detection"]:
+    if _failed_too_often(counts, max_failure_rate):
         return 3
     return 5 if counts["not_attempted"] else 0
+
+
+def _failed_too_often(counts: Counter[str], limit: float | None) -> bool:
+    """With no limit given: nothing that was attempted succeeded."""
+    settled = counts["failed"] + counts["succeeded"] + counts["no_detection"]
+    if limit is None:
+        return 0 < counts["failed"] == settled
+    return counts["failed"] > limit * settled

@@ -12,8 +12,9 @@ from deepo_beam.lake.plan import Disposition
 from deepo_beam.records import Claimed, Record, Released
 from deepo_beam.types import ImageResult, Status
 
-COUNTED = frozenset(("claimed", "released", "finished"))  # the kinds of record that a tally looks at
+COUNTED = frozenset(("claimed", "released", "finished", "noted"))  # the kinds of record that a tally looks at
 Segments = Mapping[str, list[Record]]
+_Call = tuple[str, str, int, int]  # run_id, image_id, generation, attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def tally_bucket(
 def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> None:
     tally.counts["listed"] += 1
     tally.counts["duplicate_conflicts"] += entry.conflict
-    if entry.disposition is not Disposition.LABEL:
+    if entry.disposition not in (Disposition.LABEL, Disposition.COMPARE):
         tally.counts[entry.disposition.value] += 1
         if entry.disposition is Disposition.REUSED:
             finished = states[entry.image_id].finished
@@ -94,35 +95,52 @@ def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, Im
             tally.versions["" if version is None else str(version)] += 1
         return
     state = states.get(entry.image_id)
-    if state is None or state.finished is None or state.finished.run_id != run_id:
+    if state is None or state.finished is None:
         tally.counts["not_attempted"] += 1
         return
     result = state.finished.result
+    if state.finished.run_id != run_id:
+        unchanged = any(note.run_id == run_id for note in state.noted)
+        known = "skipped" if result.status is Status.FAILED else "reused"
+        tally.counts[known if unchanged else "not_attempted"] += 1
+        return
     tally.counts[result.status.value] += 1
     if result.status is Status.FAILED and result.failure is not None:
         tally.errors_by_code[result.failure.code.value] += 1
 
 
+def calls_by_image(records: Iterable[Record], run_id: str) -> Counter[tuple[str, int]]:
+    """Calls that a run made or may have made, by (image_id, generation): its claims, but for those it did not use."""
+    called: Counter[tuple[str, int]] = Counter()
+    for (claimed_by, image_id, generation, _), (claims, released) in _claims(records).items():
+        if claimed_by == run_id:
+            called[image_id, generation] += len(claims) - (released is not None and not released.sent)
+    return called
+
+
+def _claims(records: Iterable[Record]) -> dict[_Call, tuple[set[Claimed], Released | None]]:
+    claims: dict[_Call, set[Claimed]] = {}
+    released: dict[_Call, Released] = {}
+    for record in records:
+        if isinstance(record, (Claimed, Released)):
+            key = (record.run_id, record.image_id, record.generation, record.attempt)
+            if isinstance(record, Claimed):
+                claims.setdefault(key, set()).add(record)
+            else:
+                released[key] = record
+    return {key: (held, released.get(key)) for key, held in claims.items()}
+
+
 def _count_calls(tally: BucketTally, segments: Segments, covered: Collection[str], run_id: str) -> None:
     """Calls from claims, so that none is forgotten by a crash; claims of unpublished runs are told here."""
-    claims: dict[tuple[str, str, int, int], set[Claimed]] = {}
-    released: dict[tuple[str, str, int, int], bool] = {}
-    for record in _uncovered(segments, covered):
-        if isinstance(record, Claimed):
-            key = (record.run_id, record.image_id, record.generation, record.attempt)
-            claims.setdefault(key, set()).add(record)
-        elif isinstance(record, Released):
-            released[record.run_id, record.image_id, record.generation, record.attempt] = record.sent
-    called: Counter[tuple[str, int]] = Counter()
-    for (claimed_by, image_id, generation, attempt), held in claims.items():
-        key = (claimed_by, image_id, generation, attempt)
-        if claimed_by == run_id:
-            called[image_id, generation] += len(held) - (not released.get(key, True))
-        maybe_billed = sorted(held, key=lambda claim: claim.recorded_us)[key in released :]
+    records = list(_uncovered(segments, covered))
+    for claims, released in _claims(records).values():
+        maybe_billed = sorted(claims, key=lambda claim: claim.recorded_us)[released is not None :]
         for claim in maybe_billed:
             tally.billed_twice[claim.reason.value] += claim.reason.may_bill_twice
         # One claim is one call: two under one ordinal are two bundle attempts that overlapped.
         tally.billed_twice["overlap"] += max(0, len(maybe_billed) - 1)
+    called = calls_by_image(records, run_id)
     tally.counts["calls"] = called.total()
     tally.counts["retries"] = called.total() - sum(1 for count in called.values() if count)
 

@@ -98,6 +98,12 @@ def stop_all(reason: str) -> None:
         process.engine.stop()
 
 
+def forget_stop() -> None:
+    """The stopped runs have ended; the next one in this process is free to post."""
+    global _stop_reason
+    _stop_reason = None
+
+
 def stopping() -> bool:
     """Whether :func:`stop_all` was called in this process."""
     return _stop_reason is not None

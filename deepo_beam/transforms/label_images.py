@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.combiners import ToListCombineFn
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -15,13 +17,13 @@ from deepo_beam.config import LabelConfig
 from deepo_beam.engine import EngineClosedError, Session, Settled, Work
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.identity import bucket_of
-from deepo_beam.inputs import InputOptions
+from deepo_beam.inputs import InputOptions, with_times
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.listing import write_listing
-from deepo_beam.lake.merge import ImageState
-from deepo_beam.lake.plan import PlannedEntry, plan_bucket
+from deepo_beam.lake.plan import PlannedEntry, plan_bucket, share_calls
 from deepo_beam.lake.publish import coverage, load_intents
+from deepo_beam.lake.tally import Segments, calls_by_image, states_of
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import _process
@@ -95,29 +97,66 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Grouping also brings the duplicates of an image together."""
         buckets = self._plan.buckets
-        return (
+        grouped = (
             images
             | "KeyByBucket"
             >> beam.WithKeys(lambda image: bucket_of(image.image_id, buckets)).with_output_types(tuple[int, ImageRef])
             | "GroupByBucket" >> beam.GroupByKey()
-            | "LabelBucket"
-            >> beam.ParDo(_LabelBucketFn(self._plan, self._accounted)).with_outputs(BUCKETS, main=RESULTS)
+        )
+        label = _LabelBucketFn(self._plan, self._accounted)
+        allotments = None if self._plan.max_calls is None else self._share_calls(grouped, self._plan.max_calls)
+        return grouped | "LabelBucket" >> beam.ParDo(label, allotments).with_outputs(BUCKETS, main=RESULTS)
+
+    def _share_calls(self, grouped: PCollection[Any], calls: int) -> Any:
+        """Count the work of each bucket before any of it is done, and give each its part of the budget."""
+        return beam.pvalue.AsSingleton(
+            grouped
+            | "CountWork" >> beam.ParDo(_CountWorkFn(self._plan)).with_output_types(tuple[int, int])
+            | "GatherWork" >> beam.CombineGlobally(ToListCombineFn())
+            | "ShareCalls" >> beam.Map(lambda works: share_calls(dict(works), calls))
         )
 
 
-class _LabelBucketFn(beam.DoFn):
-    """Submits buckets to the process's engine, and yields results as they come."""
+class _PlanBucketFn(beam.DoFn):
+    """Knows what is to be done with the images of a bucket."""
 
-    def __init__(self, plan: RunPlan, accounted: bool) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
-        self._accounted = accounted
 
     def setup(self) -> None:
-        """One engine a process; what is published does not change while this run holds the output."""
-        self._session: Session | None = None
+        """What is published does not change while this run holds the output."""
         self._covered: dict[int, frozenset[str]] = {}
         if self._plan.output is not None:
             self._covered = coverage(load_intents(self._plan.output)[0])
+
+    def _read_journal(self, bucket: int) -> Segments:
+        return {} if self._plan.output is None else Journal(self._plan.output).read_records(bucket)
+
+    def _plan_images(self, bucket: int, images: Iterable[ImageRef], segments: Segments) -> list[PlannedEntry]:
+        if self._plan.detect_changes == "stat":
+            images = with_times(images)
+        return plan_bucket(images, states_of(segments, self._covered.get(bucket, frozenset())), self._plan.rules)
+
+
+class _CountWorkFn(_PlanBucketFn):
+    def process(self, element: tuple[int, Iterable[ImageRef]]) -> Iterator[tuple[int, int]]:
+        """Say how many labellings a bucket has to do."""
+        bucket, images = element
+        planned = self._plan_images(bucket, images, self._read_journal(bucket))
+        yield bucket, sum(entry.labelling is not None for entry in planned)
+
+
+class _LabelBucketFn(_PlanBucketFn):
+    """Submits buckets to the process's engine, and yields results as they come."""
+
+    def __init__(self, plan: RunPlan, accounted: bool) -> None:
+        super().__init__(plan)
+        self._accounted = accounted
+
+    def setup(self) -> None:
+        """One engine a process."""
+        super().setup()
+        self._session: Session | None = None
         self._process = _process.acquire(self._plan)
 
     def teardown(self) -> None:
@@ -135,6 +174,7 @@ class _LabelBucketFn(beam.DoFn):
     def process(
         self,
         element: tuple[int, Iterable[ImageRef]],
+        allotments: Mapping[int, int] | None = None,
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
@@ -143,7 +183,10 @@ class _LabelBucketFn(beam.DoFn):
         session = self._session
         assert session is not None
         try:
-            planned = self._plan_bucket(bucket, images)
+            segments = self._read_journal(bucket)
+            planned = self._plan_images(bucket, images, segments)
+            if self._plan.output is not None and self._accounted:
+                write_listing(self._plan.output, self._plan.run_id, bucket, planned)
             self._buckets[bucket] = (timestamp, window)
             works = []
             for entry in planned:
@@ -154,7 +197,7 @@ class _LabelBucketFn(beam.DoFn):
                         works.append(self._work(session, bucket, entry))
                 elif entry.result is not None:  # by an earlier attempt of this bundle, whose output is lost
                     yield entry.result
-            session.submit(works)
+            session.submit(works, self._calls_left(bucket, segments, allotments))
             yield from self._finished(session)
         except BaseException:
             self._give_up()
@@ -185,15 +228,14 @@ class _LabelBucketFn(beam.DoFn):
         if session is not None:
             session.cancel()
 
-    def _plan_bucket(self, bucket: int, images: Iterable[ImageRef]) -> list[PlannedEntry]:
-        plan = self._plan
-        states: dict[str, ImageState] = {}
-        if plan.output is not None:
-            states = Journal(plan.output).read(bucket, self._covered.get(bucket, frozenset()))
-        planned = plan_bucket(images, states, run_id=plan.run_id, retry=plan.retry, max_attempts=plan.max_attempts)
-        if plan.output is not None and self._accounted:
-            write_listing(plan.output, plan.run_id, bucket, planned)
-        return planned
+    def _calls_left(
+        self, bucket: int, segments: Segments, allotments: Mapping[int, int] | None
+    ) -> Mapping[int, int] | None:
+        """What earlier attempts of this bundle have not claimed yet."""
+        if allotments is None:
+            return None
+        claimed = calls_by_image(chain.from_iterable(segments.values()), self._plan.run_id).total()
+        return {bucket: max(0, allotments.get(bucket, 0) - claimed)}
 
     @staticmethod
     def _work(session: Session, bucket: int, entry: PlannedEntry) -> Work:
@@ -208,6 +250,7 @@ class _LabelBucketFn(beam.DoFn):
             resume=labelling.resume,
             attempts_used=labelling.attempts_used,
             failed_attempts=labelling.failed_attempts,
+            known_sha256=labelling.known_sha256,
         )
 
     def _finished(self, session: Session) -> Iterator[WindowedValue]:

@@ -109,6 +109,8 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         model=str(plan.model),
         model_version_id=plan.model_version_id,
         seconds=_seconds_since(plan),
+        max_calls=plan.max_calls,
+        max_failure_rate=plan.engine.max_failure_rate,
     )
     return write_intent(plan.output, plan_publish(tallies, summary, first=not done))
 

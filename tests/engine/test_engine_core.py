@@ -7,7 +7,7 @@ import random
 import pytest
 
 from deepo_beam.api import Output, Prediction, Task, TaskState
-from deepo_beam.engine import Core, EngineSettings, NotAttempted, RunFacts, Settled, Work
+from deepo_beam.engine import Core, EngineSettings, NotAttempted, RunFacts, Settled, Unchanged, Work
 from deepo_beam.engine.ledger import Flush
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import (
@@ -23,7 +23,7 @@ from deepo_beam.errors import (
     Stage,
     ThrottledError,
 )
-from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import Facts, Failure, ImageRef, ImageResult, ModelKind, ModelRef, Status
 
 OWNER = 1
@@ -333,3 +333,132 @@ def test_images_of_unknown_size_are_taken_to_be_a_megabyte_until_they_are_read()
     for job in taken:
         driver.core.loaded(job, Facts(), 100_000)
     assert isinstance(driver.core.next_post(driver.now), Job)
+
+
+# --- images that may have changed ---------------------------------------------------------------------
+
+KNOWN = "a" * 64
+
+
+def compare(driver: Driver, content_sha256: str | None = KNOWN) -> bool:
+    """Submit a labelling of generation 3 that is to be done only if its bytes are new, and read it."""
+    driver.submit(1, generation=3, known_sha256=KNOWN)
+    job = driver.core.next_post(driver.now)
+    assert isinstance(job, Job)
+    return driver.core.loaded(job, Facts(content_sha256=content_sha256), 1500)
+
+
+def test_an_image_with_the_bytes_that_are_known_is_noted_and_never_claimed() -> None:
+    driver = Driver()
+    assert compare(driver) is False
+    (outcome,) = driver.core.take_outcomes(OWNER)
+    assert isinstance(outcome, Unchanged)
+    assert driver.records(Noted) == [Noted("run-b", f"{1:032x}", 2, 1000, None)]
+    assert driver.records(Claimed) == driver.records(Finished) == []
+    assert (driver.core.counters.calls, driver.core.in_flight, driver.core.outstanding(OWNER)) == (0, 0, 0)
+
+
+def test_an_image_with_new_bytes_is_claimed_read_once_more_and_posted() -> None:
+    driver = Driver()
+    assert compare(driver, "b" * 64) is False
+    assert driver.core.take_outcomes(OWNER) == []
+    driver.flush()
+    job = driver.core.next_post(driver.now)
+    assert driver.core.loaded(job, Facts(content_sha256="b" * 64), 1500) is True
+    assert driver.core.turn(job, driver.now) == 0.0
+    driver.core.accepted(job, "7", driver.now)
+    driver.poll(done("7"))
+    assert driver.outcome().generation == 3
+    assert driver.records(Noted) == []
+
+
+def test_an_image_that_changed_back_before_it_was_posted_gives_its_claim_back() -> None:
+    driver = Driver()
+    compare(driver, "b" * 64)
+    driver.flush()
+    job = driver.core.next_post(driver.now)
+    assert driver.core.loaded(job, Facts(content_sha256=KNOWN), 1500) is False
+    assert [record.sent for record in driver.records(Released)] == [False]
+    assert len(driver.records(Noted)) == 1
+
+
+def test_a_bad_image_with_the_bytes_that_are_known_stays_what_it_was() -> None:
+    driver = Driver()
+    driver.submit(1, generation=1, known_sha256=KNOWN)
+    job = driver.core.next_post(driver.now)
+    failure = Failure(Stage.VALIDATE, ErrorCode.NOT_AN_IMAGE, "text", retryable=False)
+    driver.core.load_failed(job, failure, Facts(content_sha256=KNOWN), driver.now)
+    (outcome,) = driver.core.take_outcomes(OWNER)
+    assert isinstance(outcome, Unchanged)
+
+
+def test_images_to_be_compared_are_given_up_by_a_stop_and_by_a_cancel() -> None:
+    driver = Driver()
+    driver.submit(1, generation=1, known_sha256=KNOWN)
+    driver.core.stop(driver.now)
+    assert [type(outcome) for outcome in driver.core.take_outcomes(OWNER)] == [NotAttempted]
+    driver = Driver()
+    driver.submit(1, generation=1, known_sha256=KNOWN)
+    driver.core.cancel(OWNER)
+    assert isinstance(driver.core.next_post(driver.now), float)
+
+
+# --- limits of a run ----------------------------------------------------------------------------------
+
+
+def test_images_for_which_there_is_no_call_are_not_attempted() -> None:
+    driver = Driver()
+    images = [ImageRef(f"{n:032x}", f"/{n}", f"/{n}", size_bytes=1) for n in range(3)]
+    driver.core.submit([Work(OWNER, 0, image) for image in images], driver.now, {0: 1})
+    driver.accept("7")
+    driver.flush()
+    assert [type(outcome) for outcome in driver.core.take_outcomes(OWNER)] == [NotAttempted] * 2
+    assert len(driver.records(Claimed)) == 1
+    driver.poll(done("7"))
+    assert driver.outcome().status is Status.SUCCEEDED
+
+
+def test_a_retry_needs_a_call_of_the_budget_like_any_other() -> None:
+    driver = Driver()
+    image = ImageRef(f"{1:032x}", "/1", "/1", size_bytes=1)
+    driver.core.submit([Work(OWNER, 0, image)], driver.now, {0: 1})
+    driver.core.refused(driver.post(), ThrottledError("slow down", retry_after=0.0), driver.now)
+    driver.now += 1
+    driver.flush()
+    assert [type(outcome) for outcome in driver.core.take_outcomes(OWNER)] == [NotAttempted]
+    assert driver.core.counters.calls == 1
+
+
+def test_a_call_that_was_not_made_is_spent_by_another_image() -> None:
+    driver = Driver()
+    images = [ImageRef(f"{n:032x}", f"/{n}", f"/{n}", size_bytes=1) for n in range(2)]
+    driver.core.submit([Work(OWNER, 0, image) for image in images], driver.now, {0: 1})
+    bad = driver.take()
+    failure = Failure(Stage.VALIDATE, ErrorCode.NOT_AN_IMAGE, "text", retryable=False)
+    driver.core.load_failed(bad, failure, Facts(), driver.now)
+    driver.accept("7")
+    assert driver.core.counters.calls == 1
+
+
+def fail(driver: Driver, number: int) -> None:
+    driver.submit(number)
+    failure = Failure(Stage.VALIDATE, ErrorCode.NOT_AN_IMAGE, "text", retryable=False)
+    driver.core.load_failed(driver.take(), failure, Facts(), driver.now)
+
+
+def test_too_many_failures_stop_the_run_once_there_are_enough_images_to_judge() -> None:
+    driver = Driver(max_failure_rate=0.5)
+    for number in range(99):
+        fail(driver, number)
+    assert driver.core.fatal is None
+    fail(driver, 99)
+    assert driver.core.fatal is not None
+    assert driver.core.fatal.exit_code == 3
+    assert "100.0% of 100 images failed" in str(driver.core.fatal)
+
+
+def test_as_many_failures_as_are_allowed_stop_nothing() -> None:
+    driver = Driver(max_failure_rate=1.0)
+    for number in range(120):
+        fail(driver, number)
+    assert driver.core.fatal is None

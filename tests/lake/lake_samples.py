@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from deepo_beam.errors import ErrorCode, Stage
-from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.text import clean_text
 from deepo_beam.types import (
     Facts,
@@ -171,4 +171,5 @@ records = st.one_of(
     st.builds(Released, texts, texts, int32s, int32s, st.booleans()),
     st.builds(Accepted, texts, images, int32s, int32s, texts, st.none() | int64s, all_facts, times),
     st.builds(Finished, texts, results),
+    st.builds(Noted, texts, texts, int32s, st.none() | int64s, st.none() | times),
 )

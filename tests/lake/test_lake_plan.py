@@ -10,8 +10,8 @@ from lake_samples import failure, image, success
 
 from deepo_beam.errors import ErrorCode, Stage
 from deepo_beam.lake.merge import ImageState, merge
-from deepo_beam.lake.plan import Disposition, Labelling, PlannedEntry, plan_bucket
-from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.lake.plan import Disposition, Labelling, PlannedEntry, PlanRules, plan_bucket, share_calls
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import Facts, Failure, ImageRef, ImageResult, Status
 
 THIS, EARLIER = "run-b", "run-a"
@@ -39,8 +39,8 @@ def states(*records: Record) -> dict[str, ImageState]:
 
 
 def plan(entries: list[ImageRef], *records: Record, **changes: object) -> list[PlannedEntry]:
-    options = {"run_id": THIS, "retry": "failed", "max_attempts": 5, **changes}
-    return plan_bucket(entries, states(*records), **options)
+    rules = PlanRules(THIS, **changes)
+    return plan_bucket(entries, states(*records), rules)
 
 
 def plan_one(*records: Record, **changes: object) -> PlannedEntry:
@@ -268,3 +268,112 @@ def test_a_call_never_goes_over_the_attempts_allowed_nor_under_an_ordinal_that_w
         else:
             assert labelling.generation == state.generation + 1
             assert state.failed_attempts < max_attempts
+
+
+# --- images that are labelled, and may be labelled again ----------------------------------------------
+
+LISTED = {"size_bytes": 80_000, "modified_us": 1_000}
+
+
+def listed(**changes: object) -> ImageRef:
+    return image(**{**LISTED, **changes})
+
+
+def known(*records: Record, covered: bool = True, now: ImageRef | None = None, **rules: object) -> PlannedEntry:
+    """What is planned for an image that was labelled when it was listed as ``LISTED``."""
+    result = success(image=listed())
+    found = merge((record, covered) for record in (finished(result), *records))
+    (planned,) = plan_bucket([now or listed()], found, PlanRules(THIS, **rules))
+    return planned
+
+
+@pytest.mark.parametrize("detect", ["listing", "stat"])
+@pytest.mark.parametrize("change", [{"size_bytes": 80_001}, {"modified_us": 999}, {"modified_us": 1_001}])
+def test_an_image_that_is_listed_otherwise_than_when_it_was_labelled_is_compared(
+    change: dict[str, int], detect: str
+) -> None:
+    planned = known(now=listed(**change), detect_changes=detect)
+    assert planned.disposition is Disposition.COMPARE
+    assert planned.labelling == Labelling(listed(**change), generation=1, known_sha256="a" * 64)
+
+
+def test_changes_are_not_looked_for_if_nobody_wants_to_know() -> None:
+    planned = known(now=listed(size_bytes=1), detect_changes="never")
+    assert planned.disposition is Disposition.REUSED
+
+
+@pytest.mark.parametrize(
+    "unsaid", [{"modified_us": None}, {"size_bytes": None}, {"size_bytes": None, "modified_us": None}]
+)
+def test_what_a_listing_does_not_say_has_not_changed(unsaid: dict[str, None]) -> None:
+    assert known(now=listed(**unsaid)).disposition is Disposition.REUSED
+
+
+def test_an_image_that_was_found_unchanged_under_a_new_time_is_not_read_for_it_again() -> None:
+    note = Noted(EARLIER, image().image_id, 0, 80_000, 2_000)
+    assert known(note, now=listed(modified_us=2_000)).disposition is Disposition.REUSED
+    assert known(note, now=listed(modified_us=1_000)).disposition is Disposition.REUSED
+    assert known(note, now=listed(modified_us=3_000)).disposition is Disposition.COMPARE
+
+
+def test_a_changed_image_whose_bytes_were_never_read_here_is_labelled_at_once() -> None:
+    by_url = finished(success(image=listed(), facts=Facts()))
+    (planned,) = plan_bucket([listed(modified_us=5)], merge([(by_url, True)]), PlanRules(THIS))
+    assert planned.disposition is Disposition.LABEL
+    assert planned.labelling == Labelling(listed(modified_us=5), generation=1)
+
+
+def test_a_failed_image_that_is_not_tried_again_is_compared_when_it_is_listed_otherwise() -> None:
+    spoiled = finished(failure(image=listed(), failure=FOR_GOOD))
+    found = merge([(spoiled, True)])
+    (same,) = plan_bucket([listed()], found, PlanRules(THIS))
+    (other,) = plan_bucket([listed(size_bytes=5)], found, PlanRules(THIS))
+    assert (same.disposition, other.disposition) == (Disposition.SKIPPED, Disposition.COMPARE)
+
+
+@pytest.mark.parametrize(
+    ("relabel", "version", "again"),
+    [
+        ("none", 12, False),
+        ("outdated", 11, False),
+        ("outdated", 12, True),
+        ("outdated", None, False),
+        ("all", 11, True),
+        ("all", None, True),
+    ],
+)
+def test_known_images_are_labelled_again_only_on_request(relabel: str, version: int | None, again: bool) -> None:
+    planned = known(relabel=relabel, model_version_id=version)
+    assert planned.disposition is (Disposition.LABEL if again else Disposition.REUSED)
+    if again:
+        assert planned.labelling == Labelling(listed(), generation=1)
+
+
+def test_an_image_without_a_known_version_is_not_outdated() -> None:
+    unpinned = finished(success(image=listed(), model_version_id=None))
+    rules = PlanRules(THIS, relabel="outdated", model_version_id=12)
+    (planned,) = plan_bucket([listed()], merge([(unpinned, True)]), rules)
+    assert planned.disposition is Disposition.REUSED
+
+
+def test_what_a_killed_run_labelled_anew_is_not_labelled_anew_once_more() -> None:
+    assert known(covered=False, relabel="all").disposition is Disposition.REUSED
+
+
+# --- sharing out a budget -----------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.integers(0, 300), st.integers(0, 1000)), st.integers(0, 5000))
+def test_a_budget_is_shared_out_to_the_last_call_and_no_bucket_gets_more_than_its_work_while_calls_are_few(
+    work: dict[int, int], calls: int
+) -> None:
+    shares = share_calls(work, calls)
+    total = sum(work.values())
+    assert set(shares) == set(work)
+    assert sum(shares.values()) == (calls if total else 0)
+    for bucket, labellings in work.items():
+        assert abs(shares[bucket] - calls * labellings / max(1, total)) < 1
+        if calls <= total:
+            assert shares[bucket] <= labellings
+        else:
+            assert shares[bucket] >= labellings

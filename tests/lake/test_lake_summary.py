@@ -54,6 +54,32 @@ def test_numbers_are_summed_over_buckets() -> None:
     assert (seen.possibly_billed_twice, seen.billed_twice_by_kind) == (3, {"in_doubt": 2, "task_lost": 1})
 
 
+def test_a_budget_that_ran_out_is_told_with_what_is_left_of_it() -> None:
+    counts = Counter(listed=5, succeeded=2, not_attempted=3, calls=7)
+    spent = summarise(
+        [tally(**counts)], (), run_id="r", output="o", model="m", model_version_id=1, seconds=1.0, max_calls=9
+    )
+    assert (spent.exit_code, spent.calls_unused) == (5, 2)
+    assert spent.stopped == "the 9 calls of --max-calls are spent; the next run goes on"
+    counts = Counter(listed=2, succeeded=2, calls=2)
+    done = summarise(
+        [tally(**counts)], (), run_id="r", output="o", model="m", model_version_id=1, seconds=1.0, max_calls=9
+    )
+    assert (done.exit_code, done.calls_unused, done.stopped) == (0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "failed", "code"),
+    [(None, 4, 3), (None, 3, 0), (0.5, 2, 0), (0.5, 3, 3), (1.0, 4, 0), (0.0, 1, 3), (0.0, 0, 0)],
+)
+def test_more_failures_than_allowed_are_3(limit: float | None, failed: int, code: int) -> None:
+    counts = tally(listed=4, failed=failed, succeeded=4 - failed)
+    seen = summarise(
+        [counts], (), run_id="r", output="o", model="m", model_version_id=1, seconds=1.0, max_failure_rate=limit
+    )
+    assert seen.exit_code == code
+
+
 def test_polls_and_throttled_seconds_are_summed_over_workers() -> None:
     seen = summary(reports=(report(polls=3, throttled_s=1.25), report(worker="b", polls=4, throttled_s=0.5)))
     assert (seen.polls, seen.throttled_s) == (7, 1.75)

@@ -3,17 +3,18 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lake_samples import failure, image, outputs, prediction, success
 
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.listing import ListedEntry
-from deepo_beam.lake.plan import Disposition, plan_bucket
+from deepo_beam.lake.plan import Disposition, PlanRules, plan_bucket
 from deepo_beam.lake.summary import OUTCOMES
 from deepo_beam.lake.tables import labels_table
-from deepo_beam.lake.tally import BucketTally, states_of, tally_bucket, to_publish
-from deepo_beam.records import Accepted, Claimed, Finished, Reason, Record, Released
+from deepo_beam.lake.tally import BucketTally, calls_by_image, states_of, tally_bucket, to_publish
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import Facts, ImageResult, Status
 
 THIS, EARLIER = "run-b", "run-a"
@@ -187,7 +188,7 @@ def test_every_entry_of_a_listing_has_exactly_one_outcome(
     before = [record for record in before if record.run_id == EARLIER]
     during = [record for record in during if record.run_id == THIS]
     images = [image(number, line=line) for line, number in enumerate(entries)]
-    planned = plan_bucket(images, states_of({"a": before}, ()), run_id=THIS, retry=retry, max_attempts=5)
+    planned = plan_bucket(images, states_of({"a": before}, ()), PlanRules(THIS, retry=retry))
     listing = [ListedEntry(entry.image.image_id, entry.disposition, entry.conflict) for entry in planned]
     seen = tally_bucket(3, listing, {"a": before, "b": during}, covered={"a"}, run_id=THIS)
     assert seen.counts["listed"] == len(entries) == sum(seen.counts[name] for name in OUTCOMES)
@@ -243,3 +244,32 @@ def test_two_claims_under_one_ordinal_are_two_calls_of_attempts_that_overlapped(
     assert seen.counts["calls"] == 2
     assert seen.billed_twice["overlap"] == 1
     assert tally(first, second, released(0)).billed_twice.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("result", "run", "count"),
+    [
+        (success(), THIS, "reused"),
+        (failure(), THIS, "skipped"),
+        (success(), EARLIER, "not_attempted"),
+    ],
+)
+def test_an_image_that_was_compared_and_has_not_changed_is_known(result: ImageResult, run: str, count: str) -> None:
+    records = [Finished(EARLIER, result), Noted(run, result.image.image_id, 0, 1, 2)]
+    listing = [ListedEntry(result.image.image_id, Disposition.COMPARE, conflict=False)]
+    tally = tally_bucket(0, listing, {"a": records}, covered={"a"}, run_id=THIS)
+    assert tally.counts[count] == 1
+    assert sum(tally.counts[name] for name in OUTCOMES) == 1
+
+
+def test_calls_are_the_claims_of_a_run_that_were_not_given_back_unused() -> None:
+    records = [
+        Claimed(THIS, "a", 0, 1, Reason.FIRST, 1),
+        Claimed(THIS, "a", 0, 2, Reason.REFUSED, 1),
+        Released(THIS, "a", 0, 1, sent=True),
+        Claimed(THIS, "b", 0, 1, Reason.FIRST, 1),
+        Released(THIS, "b", 0, 1, sent=False),
+        Claimed(EARLIER, "c", 0, 1, Reason.FIRST, 1),
+    ]
+    called = calls_by_image(records, THIS)
+    assert (called["a", 0], called["b", 0], called.total()) == (2, 0, 2)
