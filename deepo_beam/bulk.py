@@ -9,9 +9,11 @@ import dataclasses
 import difflib
 import json
 import logging
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,12 +24,14 @@ from deepo_beam import storage
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError, RunStoppedError
 from deepo_beam.inputs import expand_input
+from deepo_beam.lake.estimate import Estimate
 from deepo_beam.lake.publish import is_published, roll_forward, run_uri
 from deepo_beam.lake.summary import Summary
-from deepo_beam.preflight import check_inputs, check_output, input_options, prepare
+from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
-from deepo_beam.transforms import LabelBuckets, ListImages, PublishTables, SelectImages, _process
+from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, _process
 from deepo_beam.transforms.label_images import BUCKETS
+from deepo_beam.types import ImageRef
 
 _log = logging.getLogger(__name__)
 DEFAULT_RUNNER = "FnApiRunner"
@@ -44,13 +48,41 @@ def build(pipeline: beam.Pipeline, config: LabelConfig, plan: RunPlan) -> PColle
     Returns:
         One element, when ``_SUCCESS`` is there.
     """
-    images = (
+    labelled = _images(pipeline, config) | "LabelImages" >> LabelBuckets(plan, accounted=True)
+    return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan)
+
+
+def _images(pipeline: beam.Pipeline, config: LabelConfig) -> PCollection[ImageRef]:
+    return (
         pipeline
         | "ListImages" >> ListImages(config.inputs, input_options(config))
         | "SelectImages" >> SelectImages(limit=config.limit, sample=config.sample, seed=config.seed)
     )
-    labelled = images | "LabelImages" >> LabelBuckets(plan, accounted=True)
-    return labelled[BUCKETS] | "PublishTables" >> PublishTables(plan)
+
+
+def estimate_run(config: LabelConfig) -> Estimate:
+    """What a run would do and cost; it runs in this process, calls no inference and writes nothing to the output.
+
+    Raises:
+        ConfigError, PreflightError, StorageError: as :func:`prepare_run`.
+    """
+    with tempfile.TemporaryDirectory(prefix="deepo-beam-") as folder:
+        piped = _read_standard_input(config)
+        if piped is not None:
+            uri = str(Path(folder) / "stdin.txt")
+            storage.write_bytes(uri, piped)
+            config = config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)})
+        check_inputs(config)
+        plan = decide(config)
+        found = str(Path(folder) / "estimate.json")
+        with beam.Pipeline(runner=DEFAULT_RUNNER) as pipeline:
+            estimated = _images(pipeline, config) | "EstimateWork" >> EstimateWork(plan)
+            estimated | "Keep" >> beam.Map(_write_estimate, found)
+        return Estimate(**json.loads(storage.read_bytes(found)))
+
+
+def _write_estimate(found: Estimate, uri: str) -> None:
+    storage.write_bytes(uri, json.dumps(dataclasses.asdict(found)).encode())
 
 
 def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[LabelConfig, RunPlan]:

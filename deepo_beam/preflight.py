@@ -47,6 +47,18 @@ def prepare(config: LabelConfig) -> RunPlan:
     """Check everything and decide the run. Sends no image; makes the output if there is none.
 
     Raises:
+        ConfigError, PreflightError, StorageError: as :func:`decide`; also if the output cannot be written.
+    """
+    plan = decide(config)
+    if plan.output is not None:
+        _open_output(config, plan, plan.output)
+    return plan
+
+
+def decide(config: LabelConfig) -> RunPlan:
+    """Check everything but that the output can be written, and decide the run. Writes nothing.
+
+    Raises:
         ConfigError: an option cannot be meant, or the output belongs to another dataset.
         PreflightError: key, model or output cannot be used.
         StorageError: the output cannot be read.
@@ -57,7 +69,7 @@ def prepare(config: LabelConfig) -> RunPlan:
     with Client(api, config.credentials) as client:
         facts = check_model(client, config)
     pinned = facts.current_version_id if config.pin_version or config.version_id is not None else None
-    plan = RunPlan(
+    return RunPlan(
         run_id=config.run_id or new_run_id(),
         output=output,
         model=config.model,
@@ -85,9 +97,6 @@ def prepare(config: LabelConfig) -> RunPlan:
         ),
         started_us=time.time_ns() // 1000,
     )
-    if output is not None:
-        _open_output(config, plan, output, new=dataset is None)
-    return plan
 
 
 def check_output(config: LabelConfig) -> Dataset | None:
@@ -222,12 +231,12 @@ def _dataset(config: LabelConfig, api: ApiSettings) -> Dataset:
     )
 
 
-def _open_output(config: LabelConfig, plan: RunPlan, output: str, *, new: bool) -> None:
+def _open_output(config: LabelConfig, plan: RunPlan, output: str) -> None:
     """Writing the run's configuration first shows that the output can be written."""
     versions = {"deepo_beam": __version__, "apache_beam": version("apache-beam")}
     facts = {"versions": versions, "config": config.public_dict()}
     try:
-        if new:
+        if find_dataset(output) is None:
             write_dataset(output, _dataset(config, plan.api))
         storage.write_bytes(run_uri(output, plan.run_id, "config.json"), json.dumps(facts, indent=2).encode())
     except StorageError as error:

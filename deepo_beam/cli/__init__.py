@@ -1,6 +1,6 @@
 """The ``deepo-beam`` command: one module for each of its commands.
 
-Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 nothing that was attempted succeeded;
+Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 more failures than allowed;
 4 accounting broken; 5 stopped early, resumable; 6 preflight or credentials; 7 another run holds the output.
 """
 
@@ -14,6 +14,7 @@ import typer
 from deepo_beam._version import __version__
 from deepo_beam.cli.emulator import emulator
 from deepo_beam.cli.label import label
+from deepo_beam.cli.plan import plan
 from deepo_beam.cli.specs import specs
 from deepo_beam.errors import DeepoBeamError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     help="Label images in bulk with Deepomatic models, into Parquet tables.",
 )
 app.command("label")(label)
+app.command("plan")(plan)
 app.command("specs")(specs)
 app.command("emulator")(emulator)
 

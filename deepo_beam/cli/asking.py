@@ -6,7 +6,9 @@ import sys
 
 import typer
 
+from deepo_beam.cli.plan import plan_lines
 from deepo_beam.config import LabelConfig
+from deepo_beam.errors import RunStoppedError
 from deepo_beam.preflight import check_output
 
 
@@ -14,19 +16,17 @@ def confirm_first_run(config: LabelConfig, *, assume_yes: bool) -> None:
     """Ask on a terminal, unless the output is known or the run is limited; otherwise do nothing.
 
     Raises:
-        typer.Abort: the answer was no.
-        ConfigError: model or output cannot be meant.
+        RunStoppedError: the answer was no.
+        ConfigError, PreflightError, StorageError: as for ``label``.
     """
-    limited = config.sample is not None or config.limit is not None
-    if assume_yes or limited or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    limited = config.max_calls is not None or config.sample is not None or config.limit is not None
+    if assume_yes or limited or "-" in config.inputs or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     if check_output(config) is not None:
         return
-    what = ", ".join(config.inputs) or "no input"
-    pace = f", at most {config.rate:g} calls/s" if config.rate else ""
-    typer.confirm(
-        f"Label every image of {what} with {config.model}: one paid call each{pace}. Go on?",
-        default=True,
-        abort=True,
-        err=True,
-    )
+    from deepo_beam import bulk  # loads Beam, which nobody who is not asked need wait for
+
+    for line in plan_lines(bulk.estimate_run(config)):
+        typer.echo(line, err=True)
+    if not typer.confirm(f"Each call of {config.model} is paid for. Go on?", default=True, err=True):
+        raise RunStoppedError("nothing was sent")

@@ -10,6 +10,7 @@ import typer
 
 from deepo_beam.cli.memory import limit_arenas
 from deepo_beam.cli.options import with_label_options
+from deepo_beam.cli.plan import show_plan
 from deepo_beam.cli.reporting import LogFormat, print_summary, set_up_logging
 
 
@@ -21,6 +22,7 @@ def label(
         str | None, typer.Option("--config", metavar="FILE", help="Options from YAML; flags win over it.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a first run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done and cost: plan.")] = False,
     json_summary: Annotated[
         bool, typer.Option("--json", help="The summary as one JSON object on standard output.")
     ] = False,
@@ -44,6 +46,9 @@ def label(
     from deepo_beam.lake.lock import held_output
 
     wanted = label_config(flags, config)
+    if dry_run:
+        show_plan(wanted, as_json=json_summary)
+        return
     confirm_first_run(wanted, assume_yes=yes)
     with held_output(wanted.output_uri):
         wanted, plan = bulk.prepare_run(wanted, ctx.obj or ())

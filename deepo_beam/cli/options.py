@@ -15,7 +15,7 @@ import typer
 from deepo_beam.config import LabelConfig
 
 _NO_FLAG = {"inputs", "beam"}
-_OTHER_FLAGS = {"--config", "--yes", "--json", "--quiet", "--log-level", "--log-format", "--help"}
+_OTHER_FLAGS = {"--config", "--yes", "--dry-run", "--json", "--quiet", "--log-level", "--log-format", "--help"}
 
 
 def with_label_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -70,6 +70,7 @@ class PlannedEntry:
     Attributes:
         image: as listed.
         disposition: what becomes of it.
+        changed: it is labelled again because the listing says that it changed.
         conflict: a duplicate whose attributes or own id differ from the first.
         labelling: what is left to do.
         result: what this very run has come to already.
@@ -77,6 +78,7 @@ class PlannedEntry:
 
     image: ImageRef
     disposition: Disposition
+    changed: bool = False
     conflict: bool = False
     labelling: Labelling | None = None
     result: ImageResult | None = None
@@ -118,9 +120,9 @@ def _plan_image(image: ImageRef, state: ImageState | None, rules: PlanRules) -> 
         return PlannedEntry(image, Disposition.LABEL, labelling=_again(image, state))
     if rules.detect_changes != "never" and may_have_changed(image, state):
         if result.facts.content_sha256 is None:  # it was never read here: sent by its URL, or unreadable
-            return PlannedEntry(image, Disposition.LABEL, labelling=_again(image, state))
+            return PlannedEntry(image, Disposition.LABEL, changed=True, labelling=_again(image, state))
         labelling = dataclasses.replace(_again(image, state), known_sha256=result.facts.content_sha256)
-        return PlannedEntry(image, Disposition.COMPARE, labelling=labelling)
+        return PlannedEntry(image, Disposition.COMPARE, changed=True, labelling=labelling)
     return PlannedEntry(image, Disposition.SKIPPED if failed else Disposition.REUSED)
 
 

@@ -16,20 +16,18 @@ from apache_beam.utils.windowed_value import WindowedValue
 from deepo_beam.config import LabelConfig
 from deepo_beam.engine import EngineClosedError, Session, Settled, Work
 from deepo_beam.errors import ConfigError, StorageError
-from deepo_beam.identity import bucket_of
-from deepo_beam.inputs import InputOptions, with_times
+from deepo_beam.inputs import InputOptions
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
-from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.listing import write_listing
-from deepo_beam.lake.plan import PlannedEntry, plan_bucket, share_calls
-from deepo_beam.lake.publish import coverage, load_intents
-from deepo_beam.lake.tally import Segments, calls_by_image, states_of
+from deepo_beam.lake.plan import PlannedEntry, share_calls
+from deepo_beam.lake.tally import Segments, calls_by_image
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import _process
+from deepo_beam.transforms.plan_buckets import PlanBucketFn, group_by_bucket
 from deepo_beam.types import ImageRef, ImageResult
 
-_OF_THE_COMMAND = {"inputs", "limit", "sample", "seed", "allow_empty", "beam"} | {
+_OF_THE_COMMAND = {"inputs", "limit", "sample", "seed", "allow_empty", "deadline", "publish", "beam"} | {
     name for name in LabelConfig.model_fields if name.endswith("_column")
 }
 RESULTS = "results"
@@ -96,13 +94,7 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
 
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Grouping also brings the duplicates of an image together."""
-        buckets = self._plan.buckets
-        grouped = (
-            images
-            | "KeyByBucket"
-            >> beam.WithKeys(lambda image: bucket_of(image.image_id, buckets)).with_output_types(tuple[int, ImageRef])
-            | "GroupByBucket" >> beam.GroupByKey()
-        )
+        grouped = group_by_bucket(images, self._plan.buckets)
         label = _LabelBucketFn(self._plan, self._accounted)
         allotments = None if self._plan.max_calls is None else self._share_calls(grouped, self._plan.max_calls)
         return grouped | "LabelBucket" >> beam.ParDo(label, allotments).with_outputs(BUCKETS, main=RESULTS)
@@ -117,36 +109,15 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
         )
 
 
-class _PlanBucketFn(beam.DoFn):
-    """Knows what is to be done with the images of a bucket."""
-
-    def __init__(self, plan: RunPlan) -> None:
-        self._plan = plan
-
-    def setup(self) -> None:
-        """What is published does not change while this run holds the output."""
-        self._covered: dict[int, frozenset[str]] = {}
-        if self._plan.output is not None:
-            self._covered = coverage(load_intents(self._plan.output)[0])
-
-    def _read_journal(self, bucket: int) -> Segments:
-        return {} if self._plan.output is None else Journal(self._plan.output).read_records(bucket)
-
-    def _plan_images(self, bucket: int, images: Iterable[ImageRef], segments: Segments) -> list[PlannedEntry]:
-        if self._plan.detect_changes == "stat":
-            images = with_times(images)
-        return plan_bucket(images, states_of(segments, self._covered.get(bucket, frozenset())), self._plan.rules)
-
-
-class _CountWorkFn(_PlanBucketFn):
+class _CountWorkFn(PlanBucketFn):
     def process(self, element: tuple[int, Iterable[ImageRef]]) -> Iterator[tuple[int, int]]:
         """Say how many labellings a bucket has to do."""
         bucket, images = element
-        planned = self._plan_images(bucket, images, self._read_journal(bucket))
+        planned = self.plan_images(images, self.states(bucket, self.read_journal(bucket)))
         yield bucket, sum(entry.labelling is not None for entry in planned)
 
 
-class _LabelBucketFn(_PlanBucketFn):
+class _LabelBucketFn(PlanBucketFn):
     """Submits buckets to the process's engine, and yields results as they come."""
 
     def __init__(self, plan: RunPlan, accounted: bool) -> None:
@@ -183,8 +154,8 @@ class _LabelBucketFn(_PlanBucketFn):
         session = self._session
         assert session is not None
         try:
-            segments = self._read_journal(bucket)
-            planned = self._plan_images(bucket, images, segments)
+            segments = self.read_journal(bucket)
+            planned = self.plan_images(images, self.states(bucket, segments))
             if self._plan.output is not None and self._accounted:
                 write_listing(self._plan.output, self._plan.run_id, bucket, planned)
             self._buckets[bucket] = (timestamp, window)
