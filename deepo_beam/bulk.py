@@ -24,6 +24,7 @@ from deepo_beam import storage
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError, RunStoppedError
 from deepo_beam.inputs import expand_input
+from deepo_beam.lake.compact import NIGHTS, compact
 from deepo_beam.lake.estimate import Estimate
 from deepo_beam.lake.publish import is_published, roll_forward, run_uri
 from deepo_beam.lake.summary import Summary
@@ -102,9 +103,12 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     """
     config.model  # noqa: B018 - raises if there is none, before anything is looked at
     options = pipeline_options(config, beam_flags)
-    if check_output(config) is not None:
+    dataset = check_output(config)
+    if dataset is not None:
         for summary in roll_forward(config.output_uri):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
+        if replaced := compact(config.output_uri, dataset.buckets, at_least=NIGHTS):
+            _log.info("compacted %d segments of the journal", replaced)
     config = config.model_copy(update={"run_id": config.run_id or new_run_id()})
     piped = _read_standard_input(config)
     if piped is None:

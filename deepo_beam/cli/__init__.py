@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from deepo_beam._version import __version__
+from deepo_beam.cli.compact import compact
 from deepo_beam.cli.emulator import emulator
 from deepo_beam.cli.label import label
 from deepo_beam.cli.plan import plan
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command("label")(label)
 app.command("plan")(plan)
+app.command("compact")(compact)
 app.command("specs")(specs)
 app.command("emulator")(emulator)
 

@@ -15,6 +15,8 @@ from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.records import KINDS, decode_records, encode_records
 from deepo_beam.records import Record
 
+COMPACTED = ".compacted.parquet"  # how the name of a compacted segment ends; no run can write one like it
+
 # A compaction deletes the segments of a bucket in one go: one new look is enough, two if it was slow.
 _MAX_LISTINGS = 5
 
@@ -39,6 +41,12 @@ class Store(Protocol):
     def list_objects(self, folder: str, *, recursive: bool = True) -> Iterable[Listed]:
         """The objects below a folder, complete ones only; a missing folder is empty."""
 
+    def list_folders(self, folder: str) -> Iterable[str]:
+        """The URIs of the folders in a folder; a missing folder has none."""
+
+    def delete(self, uri: str) -> None:
+        """Delete an object; a missing one is fine."""
+
     def join(self, base: str, *parts: str) -> str:
         """A URI below ``base``."""
 
@@ -52,6 +60,11 @@ def segment_name(run_id: str, writer: str, number: int) -> str:
         number: 0, 1, ... of this writer.
     """
     return f"{run_id}-{writer}-{number:06d}.parquet"
+
+
+def is_covered(name: str, covered: Collection[str]) -> bool:
+    """What a segment says is in the tables: a complete publish named it, or it was compacted from such ones."""
+    return name in covered or name.endswith(COMPACTED)
 
 
 class Journal:
@@ -90,6 +103,14 @@ class Journal:
         if records:
             self._store.write_bytes(self._uri(bucket, segment), encode_records(records))
 
+    def delete(self, bucket: int, segment: str) -> None:
+        """Take a segment away; one that is gone is fine.
+
+        Raises:
+            StorageError: it may still be there.
+        """
+        self._store.delete(self._uri(bucket, segment))
+
     def read(self, bucket: int, covered: Collection[str]) -> dict[str, ImageState]:
         """The state of every image of a bucket.
 
@@ -104,7 +125,7 @@ class Journal:
             StorageError: as :meth:`read_records`.
         """
         segments = self.read_records(bucket)
-        return merge((record, name in covered) for name, records in segments.items() for record in records)
+        return merge((record, is_covered(name, covered)) for name, records in segments.items() for record in records)
 
     def read_records(self, bucket: int, kinds: Set[str] = KINDS) -> dict[str, list[Record]]:
         """The records of a bucket by the name of their segment, sorted by it; all segments, of ``kinds`` only.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError, StorageError
-from deepo_beam.lake.journal import Journal, Store
+from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
 from deepo_beam.lake.summary import Summary
@@ -70,19 +70,43 @@ def is_published(output: str, run_id: str, store: Store = storage) -> bool:
 
 
 def load_intents(output: str, store: Store = storage) -> tuple[list[Intent], list[Intent]]:
-    """The intents that were completed and those that were not.
+    """The intents that were completed, and those that were not; without those whose segments were compacted.
 
     Raises:
         StorageError: they cannot be read.
     """
-    uris = {listed.uri for listed in store.list_objects(store.join(output, "runs"))}
+    folders = store.list_folders(store.join(output, "runs"))
+    run_ids = {folder.rpartition("/")[2] for folder in folders} - compacted_runs(output, store)
     done: list[Intent] = []
     left: list[Intent] = []
-    for uri in sorted(uri for uri in uris if uri.endswith("/publish.json")):
-        intent = decode_intent(store.read_bytes(uri))
-        complete = run_uri(output, intent.run_id, "_SUCCESS", store) in uris
-        (done if complete else left).append(intent)
+    for run_id in sorted(run_ids):
+        data = _read(run_uri(output, run_id, "publish.json", store), store)
+        if data is not None:
+            (done if is_published(output, run_id, store) else left).append(decode_intent(data))
     return done, left
+
+
+def compacted_runs(output: str, store: Store = storage) -> set[str]:
+    """The complete runs of which every covered segment was compacted.
+
+    Raises:
+        StorageError: they cannot be read.
+    """
+    data = _read(_compacted_uri(output, store), store)
+    return set() if data is None else set(json.loads(data))
+
+
+def write_compacted_runs(output: str, run_ids: Iterable[str], store: Store = storage) -> None:
+    """Say that the intents of these runs need not be read any more.
+
+    Raises:
+        StorageError: it may or may not have been written.
+    """
+    store.write_bytes(_compacted_uri(output, store), json.dumps(sorted(run_ids), indent=0).encode())
+
+
+def _compacted_uri(output: str, store: Store) -> str:
+    return store.join(output, "journal", "compacted_runs.json")
 
 
 def coverage(intents: Iterable[Intent]) -> dict[int, frozenset[str]]:
@@ -174,7 +198,7 @@ def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozens
             f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
             " restore it from a copy"
         )
-    known = {name: found for name, found in records.items() if name in covered or name in names}
+    known = {name: found for name, found in records.items() if is_covered(name, covered) or name in names}
     return to_publish(states_of(known, covered))
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from deepo_beam.lake.journal import is_covered
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.plan import Disposition
@@ -44,7 +45,7 @@ class BucketTally:
 
 def states_of(segments: Segments, covered: Collection[str]) -> dict[str, ImageState]:
     """The state of every image of a bucket; ``covered``: the segments that earlier publishes cover."""
-    return merge((record, name in covered) for name, records in segments.items() for record in records)
+    return merge((record, is_covered(name, covered)) for name, records in segments.items() for record in records)
 
 
 def to_publish(states: Mapping[str, ImageState]) -> list[ImageState]:
@@ -73,7 +74,7 @@ def tally_bucket(
     unpublished = [state.to_publish.result for state in to_publish(states) if state.to_publish]
     tally = BucketTally(
         bucket=bucket,
-        segments=tuple(sorted(set(segments) - set(covered))),
+        segments=tuple(sorted(name for name in segments if not is_covered(name, covered))),
         images=len(unpublished),
         labels=sum(_label_count(result) for result in unpublished),
         counts=Counter(),
@@ -146,7 +147,7 @@ def _count_calls(tally: BucketTally, segments: Segments, covered: Collection[str
 
 
 def _uncovered(segments: Segments, covered: Collection[str]) -> Iterable[Record]:
-    return (record for name, records in segments.items() if name not in covered for record in records)
+    return (record for name, records in segments.items() if not is_covered(name, covered) for record in records)
 
 
 def _label_count(result: ImageResult) -> int:

@@ -39,6 +39,7 @@ __all__ = [
     "is_folder",
     "is_local",
     "join",
+    "list_folders",
     "list_objects",
     "open_input",
     "read_bytes",
@@ -111,6 +112,11 @@ def list_objects(folder: str, *, recursive: bool = True) -> Iterator[StoredObjec
     for found in _backend(folder).list_objects(folder, recursive=recursive):
         if not is_temporary(found.uri):
             yield found
+
+
+def list_folders(folder: str) -> Iterator[str]:
+    """List the URIs of the folders in a folder, by name, without a slash at their end; a missing folder has none."""
+    return _backend(folder).list_folders(folder)
 
 
 def glob(pattern: str) -> Iterator[StoredObject]:

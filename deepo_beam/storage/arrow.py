@@ -97,6 +97,17 @@ class ArrowBackend:
 
     def list_objects(self, folder: str, *, recursive: bool) -> Iterator[StoredObject]:
         """List objects in order of name; zero-length markers of folders are left out."""
+        for uri, info in self._list(folder, recursive=recursive):
+            if info.type.name == "File":
+                yield _stored(uri, info)
+
+    def list_folders(self, folder: str) -> Iterator[str]:
+        """List folders, which are common prefixes, in order of name."""
+        for uri, info in self._list(folder, recursive=False):
+            if info.type.name == "Directory":
+                yield uri
+
+    def _list(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, Any]]:
         from pyarrow.fs import FileSelector
 
         system, place = self._locate(folder)
@@ -105,8 +116,7 @@ class ArrowBackend:
         found.sort(key=lambda info: info.path)
         skip = len(place.container) + 1
         for info in found:
-            if info.type.name == "File":
-                yield _stored(place.prefix + info.path[skip:], info)
+            yield place.prefix + info.path[skip:], info
 
     def _locate(self, uri: str) -> tuple[Any, Place]:
         place = parse_place(uri)

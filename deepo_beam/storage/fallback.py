@@ -87,6 +87,12 @@ class BeamBackend:
             if system.exists(uri):
                 system.delete([uri])
 
+    def list_folders(self, folder: str) -> Iterator[str]:
+        """List folders, as far as there is anything in them: Beam tells nothing else of them."""
+        base = folder.rstrip("/") + "/"
+        inside = (found.uri.removeprefix(base).partition("/") for found in self.list_objects(folder, recursive=True))
+        yield from (base + name for name in sorted({name for name, slash, _ in inside if slash}))
+
     def list_objects(self, folder: str, *, recursive: bool) -> Iterator[StoredObject]:
         """List objects in order of name within each folder."""
         folder = folder.rstrip("/")

@@ -84,6 +84,17 @@ class LocalBackend:
         with named_errors(uri, "delete"), suppress(FileNotFoundError):
             Path(local_path(uri)).unlink()
 
+    def list_folders(self, folder: str) -> Iterator[str]:
+        """List folders in order of name."""
+        path = local_path(folder)
+        with named_errors(folder, "list"):
+            try:
+                with os.scandir(path) as entries:
+                    names = sorted(entry.name for entry in entries if entry.is_dir())
+            except FileNotFoundError:
+                return
+        yield from (f"{path.rstrip('/')}/{name}" for name in names)
+
     def list_objects(self, folder: str, *, recursive: bool) -> Iterator[StoredObject]:
         """List files in order of name, one folder in memory at a time.
 

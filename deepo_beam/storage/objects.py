@@ -46,6 +46,9 @@ class Backend(Protocol):
     def delete(self, uri: str) -> None:
         """Delete an object, if it is there."""
 
+    def list_folders(self, folder: str) -> Iterator[str]:
+        """List the URIs of the folders in a folder; a missing one has none."""
+
     def list_objects(self, folder: str, *, recursive: bool) -> Iterator[StoredObject]:
         """List the objects in a folder, temporary ones too; a missing folder is empty."""
 

@@ -44,6 +44,14 @@ class KillableStore:
             if inside != uri and (recursive or "/" not in inside):
                 yield Name(uri)
 
+    def delete(self, uri: str) -> None:
+        self.write_bytes(uri, b"")
+        del self.objects[uri]
+
+    def list_folders(self, folder: str) -> Iterator[str]:
+        inside = (uri.removeprefix(folder + "/") for uri in self.objects if uri.startswith(folder + "/"))
+        yield from sorted({f"{folder}/{rest.partition('/')[0]}" for rest in inside if "/" in rest})
+
     def join(self, base: str, *parts: str) -> str:
         return "/".join((base, *parts))
 

@@ -173,3 +173,10 @@ def test_a_file_is_no_folder() -> None:
 def test_a_file_system_that_lacks_options_says_which() -> None:
     with pytest.raises(ConfigError, match="needy_host is not set"):
         storage.read_bytes("needy://x")
+
+
+def test_folders_are_listed_by_name(root: str) -> None:
+    for key in ("runs/b/x", "runs/a/deep/y", "runs/file"):
+        storage.write_bytes(f"{root}/{key}", b"1")
+    assert list(storage.list_folders(f"{root}/runs")) == [f"{root}/runs/a", f"{root}/runs/b"]
+    assert list(storage.list_folders(f"{root}/none")) == []

@@ -158,3 +158,12 @@ def test_s3_is_spoken_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
         storage.delete("s3://lake/p/none")
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("root", ["s3://lake", "gs://lake"])
+def test_folders_are_listed_by_name(bucket: Path, root: str) -> None:
+    for key in ("runs/b/x", "runs/a/deep/y", "runs/file"):
+        (bucket / key).parent.mkdir(parents=True, exist_ok=True)
+        storage.write_bytes(f"{root}/{key}", b"1")
+    assert list(storage.list_folders(f"{root}/runs")) == [f"{root}/runs/a", f"{root}/runs/b"]
+    assert list(storage.list_folders(f"{root}/none")) == []

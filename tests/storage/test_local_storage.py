@@ -245,3 +245,10 @@ except Exception as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ConfigError hdfs://x/y: only apache-beam could open this")
+
+
+def test_folders_are_listed_by_name(tmp_path: Path) -> None:
+    for name in ("b/x", "a/deep/y", "file"):
+        storage.write_bytes(str(tmp_path / name), b"1")
+    assert list(storage.list_folders(str(tmp_path))) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert list(storage.list_folders(f"{tmp_path}/none")) == []

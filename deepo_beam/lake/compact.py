@@ -1,0 +1,111 @@
+"""Fewer and smaller segments that say the same: for an output that has seen many nights.
+
+Only what complete publishes cover is compacted, by whoever holds the output. The new segment is durable before the
+old ones go, and says nothing that they do not, so a crash in between leaves the same state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from deepo_beam import storage
+from deepo_beam.lake.journal import COMPACTED, Journal, Store, is_covered
+from deepo_beam.lake.publish import compacted_runs, coverage, load_intents, write_compacted_runs
+from deepo_beam.records import Finished, Noted, Record
+from deepo_beam.types import Status
+
+NIGHTS = 32  # complete runs after which a run compacts by itself: so many intents are read at every start
+_BUCKETS_AT_ONCE = 4  # they wait for the store; as Python objects, more would hold too much memory
+
+
+def compact(output: str, buckets: int, store: Store = storage, *, at_least: int = 1) -> int:
+    """Put the covered segments of each bucket into one, and the intents that named them out of the way.
+
+    Args:
+        output: held by the caller, every intent of it completed.
+        buckets: parts of its journal (>= 1).
+        store: where it is.
+        at_least: with fewer complete runs (>= 1) since the last compaction nothing is done.
+
+    Returns:
+        How many segments were replaced.
+
+    Raises:
+        StorageError: the state is what it was, and all may be done again.
+    """
+    done, _ = load_intents(output, store)
+    if len(done) < at_least:
+        return 0
+    journal, covered = Journal(output, store), coverage(done)
+    with ThreadPoolExecutor(_BUCKETS_AT_ONCE, thread_name_prefix="deepo-beam-compact") as pool:
+        replaced = pool.map(
+            lambda bucket: compact_bucket(journal, bucket, covered.get(bucket, frozenset())), range(buckets)
+        )
+        count = sum(replaced)
+    write_compacted_runs(output, compacted_runs(output, store) | {intent.run_id for intent in done}, store)
+    return count
+
+
+def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> int:
+    """Put the covered segments of a bucket into one.
+
+    Args:
+        journal: of an output that is held.
+        bucket: which.
+        covered: its segments that complete publishes cover.
+
+    Returns:
+        How many segments were replaced; 0 if nothing was done.
+
+    Raises:
+        StorageError: the state is what it was, and all may be done again.
+    """
+    names = [name for name in journal.segments(bucket) if is_covered(name, covered)]
+    if not names or (len(names) == 1 and names[0].endswith(COMPACTED)):
+        return 0
+    segments = journal.read_records(bucket)
+    records = essential(record for name in names for record in segments[name])
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    journal.append(bucket, f"{digest}{COMPACTED}", records)
+    for name in names:
+        journal.delete(bucket, name)
+    return len(names)
+
+
+def essential(records: Iterable[Record]) -> list[Record]:
+    """The records without which something about an image would be forgotten. Pure.
+
+    Of an image that was labelled: its newest labels, under which listings they were found unchanged, and whatever came
+    after them; of one that never was: everything.
+
+    Args:
+        records: in any order, all covered.
+
+    Returns:
+        Some of them, once each, by image, in an order that depends on nothing else.
+    """
+    images: dict[str, list[Record]] = {}
+    for record in dict.fromkeys(records):
+        images.setdefault(record.image_id, []).append(record)
+    kept: list[Record] = []
+    for image_id in sorted(images):
+        kept += _essential_of_image(images[image_id])
+    return kept
+
+
+def _essential_of_image(records: list[Record]) -> list[Record]:
+    labelled = [
+        record.generation
+        for record in records
+        if isinstance(record, Finished) and record.result.status is not Status.FAILED
+    ]
+    if not labelled:
+        return records
+    newest = max(labelled)
+    return [
+        record
+        for record in records
+        if record.generation > newest or (record.generation == newest and isinstance(record, (Finished, Noted)))
+    ]

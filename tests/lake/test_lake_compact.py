@@ -1,0 +1,198 @@
+"""A journal of many nights in few segments: it says the same, whenever compaction is killed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lake_samples import failure, image, success
+from memory_store import KillableStore, KilledError
+
+from deepo_beam.lake.compact import compact, essential
+from deepo_beam.lake.journal import COMPACTED, Journal, is_covered
+from deepo_beam.lake.merge import ImageState, merge
+from deepo_beam.lake.plan import PlanRules, plan_bucket
+from deepo_beam.lake.publish import (
+    commit,
+    coverage,
+    load_intents,
+    plan_publish,
+    write_intent,
+    write_shard,
+)
+from deepo_beam.lake.summary import Summary
+from deepo_beam.lake.tally import tally_bucket
+from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
+from deepo_beam.types import Facts, ImageRef
+
+OUT = "mem://out"
+LISTED = {"size_bytes": 80_000, "modified_us": 1_000}
+
+
+def listed(number: int = 0) -> ImageRef:
+    return image(number, **LISTED)
+
+
+def publish(store: KillableStore, run_id: str, *buckets: int) -> None:
+    """Put all that is not in the tables yet into those of a run."""
+    covered = coverage(load_intents(OUT, store)[0])
+    tallies = [
+        tally_bucket(
+            bucket, [], Journal(OUT, store).read_records(bucket), covered=covered.get(bucket, ()), run_id=run_id
+        )
+        for bucket in buckets
+    ]
+    intent = write_intent(OUT, plan_publish(tallies, Summary(run_id, OUT, "spec echo-v1", 11), first=False), store)
+    files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
+    commit(OUT, intent, files, store)
+
+
+def nights(store: KillableStore, count: int = 3) -> None:
+    """Every night two new images and one that failed again, in buckets 0 and 1."""
+    journal = Journal(OUT, store)
+    for night in range(count):
+        run_id = f"run-{night}"
+        for bucket in (0, 1):
+            new = [success(10 * night + 100 * bucket + k) for k in range(2)]
+            again = failure(90 + bucket, generation=night)
+            claims = [Claimed(run_id, result.image.image_id, 0, 1, Reason.FIRST, 0) for result in new]
+            journal.append(bucket, f"{run_id}-00000000-000001.parquet", claims)
+            done = [Finished(run_id, result) for result in (*new, again)]
+            journal.append(bucket, f"{run_id}-00000000-000002.parquet", done)
+        publish(store, run_id, 0, 1)
+
+
+def known(store: KillableStore) -> dict[int, dict[str, tuple]]:
+    """What later runs ask the journal for."""
+    journal, covered = Journal(OUT, store), coverage(load_intents(OUT, store)[0])
+    return {
+        bucket: {
+            image_id: (state.finished, state.published, state.failed_attempts, state.failed_since_us, state.in_doubt)
+            for image_id, state in journal.read(bucket, covered.get(bucket, ())).items()
+        }
+        for bucket in (0, 1)
+    }
+
+
+def test_many_segments_become_one_that_says_the_same() -> None:
+    store = KillableStore()
+    nights(store)
+    before = known(store)
+    assert compact(OUT, 2, store) == 12
+    assert known(store) == before
+    for bucket in (0, 1):
+        (name,) = Journal(OUT, store).segments(bucket)
+        assert name.endswith(COMPACTED)
+    assert load_intents(OUT, store) == ([], [])
+    assert compact(OUT, 2, store) == 0
+
+
+def test_nights_after_a_compaction_publish_what_is_new_only() -> None:
+    store = KillableStore()
+    nights(store)
+    compact(OUT, 2, store)
+    Journal(OUT, store).append(0, "run-9-00000000-000001.parquet", [Finished("run-9", success(77))])
+    publish(store, "run-9", 0, 1)
+    ((intent,), _) = load_intents(OUT, store)
+    assert intent.segments == {0: ("run-9-00000000-000001.parquet",)}
+    assert intent.summary.run_id == "run-9"
+    assert compact(OUT, 2, store) == 2  # the compacted segment of bucket 0, and the new one
+    assert known(store)[0][image(77).image_id][1] is True
+
+
+def test_too_few_nights_are_left_as_they_are() -> None:
+    store = KillableStore()
+    nights(store, 3)
+    assert compact(OUT, 2, store, at_least=4) == 0
+    assert compact(OUT, 2, store, at_least=3) == 12
+
+
+def test_what_no_complete_run_covers_is_left_alone() -> None:
+    store = KillableStore()
+    nights(store, 2)
+    Journal(OUT, store).append(0, "run-8-00000000-000001.parquet", [Finished("run-8", success(77))])
+    compact(OUT, 2, store)
+    names = Journal(OUT, store).segments(0)
+    assert len(names) == 2
+    assert "run-8-00000000-000001.parquet" in names
+    state = known(store)[0][image(77).image_id]
+    assert state[1] is False
+
+
+@pytest.mark.parametrize("writes", range(15))
+def test_a_compaction_that_is_killed_anywhere_changes_nothing_and_can_be_done_again(writes: int) -> None:
+    store = KillableStore()
+    nights(store, 3)
+    before = known(store)
+    store.writes_left = writes
+    try:
+        compact(OUT, 2, store)
+    except KilledError:
+        pass
+    else:
+        pytest.fail("it was not killed: give more writes")
+    store.writes_left = None
+    assert known(store) == before
+    compact(OUT, 2, store)
+    assert known(store) == before
+    assert [len(Journal(OUT, store).segments(bucket)) for bucket in (0, 1)] == [1, 1]
+
+
+def test_no_run_can_write_a_segment_that_passes_for_a_compacted_one() -> None:
+    assert is_covered(f"0123{COMPACTED}", ())
+    assert not is_covered("a.compacted-00000000-000001.parquet", ())
+    assert is_covered("x", {"x"})
+
+
+def test_of_an_image_that_was_labelled_only_its_newest_labels_and_what_came_after_are_kept() -> None:
+    old, new, later = success(0), success(0, generation=2), failure(0, generation=3)
+    note = Noted("d", image(0).image_id, 2, 5, 6)
+    records: list[Record] = [
+        Finished("a", old),
+        Claimed("b", image(0).image_id, 2, 1, Reason.FIRST, 0),
+        Accepted("b", image(0), 2, 1, "7", 11, Facts(), 0),
+        Finished("b", new),
+        note,
+        Finished("c", later),
+        Claimed("c", image(0).image_id, 3, 1, Reason.TASK_LOST, 0),
+        Finished("c", later),
+    ]
+    assert essential(records) == [Finished("b", new), note, Finished("c", later), records[6]]
+
+
+attempts = st.integers(1, 2)
+generations = st.integers(0, 3)
+runs = st.sampled_from(["run-a", "run-b"])
+histories = st.lists(
+    st.one_of(
+        st.builds(lambda run, g, a: Claimed(run, image().image_id, g, a, Reason.FIRST, 0), runs, generations, attempts),
+        st.builds(lambda run, g, a: Released(run, image().image_id, g, a, True), runs, generations, attempts),
+        st.builds(lambda run, g, a: Accepted(run, listed(), g, a, "7", 11, Facts(), 0), runs, generations, attempts),
+        st.builds(lambda run, g: Finished(run, success(image=listed(), generation=g)), runs, generations),
+        st.builds(lambda run, g: Finished(run, failure(image=listed(), generation=g)), runs, generations),
+        st.builds(lambda run, g: Noted(run, image().image_id, g, 80_000, 2_000), runs, generations),
+    ),
+    max_size=12,
+)
+rules = st.builds(
+    PlanRules,
+    st.just("run-c"),
+    retry=st.sampled_from(["failed", "none", "all"]),
+    max_attempts=st.integers(1, 5),
+    relabel=st.sampled_from(["none", "outdated", "all"]),
+    model_version_id=st.sampled_from([None, 11, 12]),
+)
+
+
+@settings(max_examples=300)
+@given(histories, rules, st.sampled_from([1_000, 2_000, 3_000]))
+def test_whatever_happened_the_same_is_planned_and_nothing_is_published_again(
+    history: list[Record], wanted: PlanRules, modified_us: int
+) -> None:
+    def seen(records: list[Record]) -> tuple:
+        states: dict[str, ImageState] = merge((record, True) for record in records)
+        planned = plan_bucket([image(**{**LISTED, "modified_us": modified_us})], states, wanted)
+        return planned, [state.to_publish for state in states.values()]
+
+    kept = essential(history)
+    assert seen(kept) == seen(history)
+    assert essential(kept) == kept
+    assert essential([*kept, *history]) == essential(history)
