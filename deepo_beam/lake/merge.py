@@ -143,6 +143,9 @@ class _Generation:
             attempt.claims.add(record)
 
     def _add_finished(self, record: Finished, covered: bool) -> None:
+        if not self.finished:
+            self.finished.append((record, covered))
+            return
         for index, (other, other_covered) in enumerate(self.finished):
             if other == record:
                 self.finished[index] = (other, covered or other_covered)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, TypeAlias
+from enum import Enum
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +26,14 @@ from deepo_beam.types import (
     Timings,
 )
 
+# Asking an Enum takes as long as all the rest of a record.
+_MODEL_KINDS = {kind.value: kind for kind in ModelKind}
+_STATUSES = {status.value: status for status in Status}
+_REASONS = {reason.value: reason for reason in Reason}
+_STAGES = {stage.value: stage for stage in Stage}
+_ERROR_CODES = {code.value: code for code in ErrorCode}
+
+E = TypeVar("E", bound=Enum)
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
 KINDS = frozenset(("claimed", "released", "accepted", "finished", "noted"))
@@ -143,12 +152,19 @@ def _need(columns: Columns, name: str, index: int) -> Any:
     return value
 
 
+def _known(table: Mapping[str, E], text: Any) -> E:
+    try:
+        return table[text]
+    except KeyError:
+        raise ValueError(f"{text!r} is none of {', '.join(table)}") from None
+
+
 def _claim(columns: Columns, index: int) -> Claimed | Released:
     run_id, image_id = _need(columns, "run_id", index), _need(columns, "image_id", index)
     generation, attempt = _need(columns, "generation", index), _need(columns, "attempt", index)
     if columns["kind"][index] == "released":
         return Released(run_id, image_id, generation, attempt, sent=_need(columns, "sent", index))
-    reason, recorded_us = Reason(columns["reason"][index]), _need(columns, "recorded_at", index)
+    reason, recorded_us = _known(_REASONS, columns["reason"][index]), _need(columns, "recorded_at", index)
     return Claimed(run_id, image_id, generation, attempt, reason, recorded_us)
 
 
@@ -168,9 +184,9 @@ def _accepted(columns: Columns, index: int) -> Accepted:
 def _result(columns: Columns, index: int) -> ImageResult:
     return ImageResult(
         image=_image(columns, index),
-        model=ModelRef(ModelKind(columns["model_kind"][index]), _need(columns, "model_id", index)),
+        model=ModelRef(_known(_MODEL_KINDS, columns["model_kind"][index]), _need(columns, "model_id", index)),
         model_version_id=columns["model_version_id"][index],
-        status=Status(columns["status"][index]),
+        status=_known(_STATUSES, columns["status"][index]),
         outputs=columns["outputs"][index],
         failure=_failure(columns, index),
         facts=_facts(columns, index),
@@ -218,8 +234,8 @@ def _failure(columns: Columns, index: int) -> Failure | None:
     if code is None:
         return None
     return Failure(
-        stage=Stage(columns["stage"][index]),
-        code=ErrorCode(code),
+        stage=_known(_STAGES, columns["stage"][index]),
+        code=_known(_ERROR_CODES, code),
         message=_need(columns, "error_message", index),
         retryable=_need(columns, "retryable", index),
         http_status=columns["http_status"][index],

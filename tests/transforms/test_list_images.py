@@ -6,15 +6,17 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.coders import typecoders
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_tools import Keep, pipeline
 
-from deepo_beam.errors import ErrorCode
+from deepo_beam.errors import ErrorCode, Stage
 from deepo_beam.inputs import InputOptions, expand_input
 from deepo_beam.transforms import ListImages, SelectImages
+from deepo_beam.transforms._coders import ImageRefCoder
 from deepo_beam.transforms.list_images import selection_key
-from deepo_beam.types import ImageRef
+from deepo_beam.types import Failure, ImageRef
 
 
 def listed(*inputs: str, options: InputOptions = InputOptions()) -> list[ImageRef]:  # noqa: B008 - frozen
@@ -107,3 +109,26 @@ def test_of_two_entries_of_one_image_a_limit_keeps_the_earlier() -> None:
 def test_no_two_uris_are_equal_in_the_order_of_a_selection(uris: list[str], seed: int | None) -> None:
     keys = [selection_key(ImageRef("0", uri, uri), seed) for uri in uris]
     assert len(set(keys)) == len(uris)
+
+
+@given(
+    st.builds(
+        ImageRef,
+        st.text(),
+        st.just("s3://lake/a.jpg"),
+        st.sampled_from(["s3://lake/a.jpg", "s3://lake/a.jpg?X-Amz-Signature=x"]),
+        crop=st.none() | st.text(),
+        external_id=st.none() | st.text(),
+        attributes=st.sampled_from([(), (("a", "b"),)]),
+        size_bytes=st.none() | st.integers(0),
+        modified_us=st.none() | st.integers(),
+        source=st.none() | st.text(),
+        input_index=st.integers(0),
+        line=st.integers(0),
+        problem=st.sampled_from([None, Failure(Stage.LIST, ErrorCode.INVALID_URI, "no", retryable=False)]),
+    )
+)
+def test_an_image_arrives_in_the_next_stage_as_it_was(image: ImageRef) -> None:
+    coder = typecoders.registry.get_coder(ImageRef)
+    assert isinstance(coder, ImageRefCoder)
+    assert coder.decode(coder.encode(image)) == image
