@@ -82,7 +82,7 @@ def test_nullable_columns_that_are_missing_read_as_null() -> None:
         ("image_id", "column image_id is missing"),
         ("task_id", "row 2: a record of kind accepted needs column task_id"),
         ("attempt", "row 0: a record of kind claimed needs column attempt"),
-        ("reason", "None is not a valid Reason"),
+        ("reason", "None is none of first, "),
     ],
 )
 def test_a_column_that_a_record_cannot_do_without_is_named(column: str, complaint: str) -> None:
