@@ -25,6 +25,7 @@ from deepo_beam.types import DetectChanges, ModelKind, ModelRef, Payload, Relabe
 from deepo_beam.units import parse_duration, parse_rate, parse_size
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SPEC_ID = re.compile(r"[A-Za-z0-9_.-]+")
 
 M = TypeVar("M", bound="ConfigModel")
@@ -229,6 +230,27 @@ class LabelConfig(ConfigModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+class CommandOptions(ConfigModel):
+    """What the command does beside labelling; in a YAML file these stand among the others."""
+
+    yes: bool = False
+    dry_run: bool = False
+    as_json: bool = Field(False, alias="json")
+    quiet: bool = False
+    log_level: str = "WARNING"
+    log_format: Literal["text", "json"] = "text"
+
+    @pydantic.field_validator("log_level")
+    @classmethod
+    def _level_is_one(cls, value: str) -> str:
+        if value.upper() not in _LOG_LEVELS:
+            raise ValueError(f"{value!r} is no log level: give one of {', '.join(_LOG_LEVELS)}")
+        return value.upper()
+
+
+_COMMAND_OPTIONS = tuple(field.alias or name for name, field in CommandOptions.model_fields.items())
+
+
 def load_config(path: str | Path) -> dict[str, Any]:
     """The options of a YAML file, by name; not validated yet, so that flags may win over them.
 
@@ -258,6 +280,7 @@ def label_config(flags: Mapping[str, object], config_file: str | None = None) ->
     """
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     in_file = load_config(config_file) if config_file else {}
+    in_file = {name: value for name, value in in_file.items() if name not in _COMMAND_OPTIONS}
     LabelConfig.parse(in_file, where=f"--config {config_file}")
     # What a flag says replaces what the file says in another way.
     for ways in (("spec", "version_id"), ("limit", "sample")):
@@ -266,10 +289,23 @@ def label_config(flags: Mapping[str, object], config_file: str | None = None) ->
     return LabelConfig.parse({**in_file, **given}, where="options")
 
 
+def command_options(flags: Mapping[str, object], config_file: str | None = None) -> CommandOptions:
+    """As :func:`label_config`, for the options of the command itself.
+
+    Raises:
+        ConfigError: names each option that cannot be meant.
+    """
+    in_file = load_config(config_file) if config_file else {}
+    chosen = {name: value for name, value in in_file.items() if name in _COMMAND_OPTIONS}
+    CommandOptions.parse(chosen, where=f"--config {config_file}")
+    given = {name: value for name, value in flags.items() if value is not None}
+    return CommandOptions.parse({**chosen, **given}, where="options")
+
+
 def _explain(problem: Any, model: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function"))
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(name, [*model.model_fields, *_COMMAND_OPTIONS], n=1, cutoff=0.0)
         return f"unknown option {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
     message = problem["msg"].removeprefix("Value error, ")
     return f"{name}: {message}" if name else message

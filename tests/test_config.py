@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepo_beam.config import LabelConfig, label_config, load_config
+from deepo_beam.config import LabelConfig, command_options, label_config, load_config
 from deepo_beam.errors import ConfigError
 from deepo_beam.types import ModelKind, ModelRef, Payload
 
@@ -337,3 +337,38 @@ def test_every_option_has_a_help_text(name: str) -> None:
     text = LabelConfig.model_fields[name].description
     assert text[0].isupper()
     assert len(text.split()) > 1
+
+
+# --- the command's own options --------------------------------------------------------------------------
+
+
+def test_the_commands_own_options_may_stand_in_the_file_and_flags_win(tmp_path: Path) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text("spec: echo-v1\noutput: lake\nquiet: true\njson: true\nlog_level: info\n")
+    assert label_config({}, str(path)).spec == "echo-v1"
+    seen = command_options({"log_format": "json", "yes": None}, str(path))
+    assert (seen.quiet, seen.as_json, seen.log_level, seen.log_format, seen.yes) == (True, True, "INFO", "json", False)
+    assert command_options({"log_level": "ERROR"}, str(path)).log_level == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("quiet: maybe", "night.yaml: quiet: "),
+        ("log_level: loud", "'loud' is no log level: give one of DEBUG"),
+        ("log_format: xml", "night.yaml: log_format: "),
+    ],
+)
+def test_a_bad_option_of_the_command_is_named_with_its_file(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        command_options({}, str(path))
+    assert words in str(refused.value)
+
+
+def test_a_misspelt_option_of_the_command_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text("quite: true")
+    with pytest.raises(ConfigError, match="unknown option 'quite', did you mean 'quiet'"):
+        label_config({}, str(path))

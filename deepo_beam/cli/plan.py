@@ -11,7 +11,7 @@ import typer
 from rich.filesize import decimal
 
 from deepo_beam.cli.options import with_label_options
-from deepo_beam.cli.reporting import LogFormat, set_up_logging
+from deepo_beam.cli.reporting import set_up_logging
 
 if TYPE_CHECKING:
     from deepo_beam.config import LabelConfig
@@ -30,7 +30,7 @@ def plan(
 
     Example: deepo-beam plan 's3://lake/photos/**.jpg' --output s3://lake/labels --spec my-model --rate 20/s
     """
-    set_up_logging("WARNING", LogFormat.TEXT)
+    set_up_logging("WARNING", "text")
     from deepo_beam.config import label_config
 
     show_plan(label_config(flags, config), as_json=as_json)

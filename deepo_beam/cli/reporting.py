@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import typer
 
-from deepo_beam.errors import ConfigError, DeepoBeamError
+from deepo_beam.errors import DeepoBeamError
 
 if TYPE_CHECKING:
     from deepo_beam.lake.summary import Summary
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
 
 # What every import of plain apache-beam says, by its version; nothing here needs either.
 _BEAM_NOISE = ("apitools not found", "crcmod package not found")
-
-
-class LogFormat(str, Enum):
-    """How log lines look."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -41,19 +33,18 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
-def set_up_logging(level: str, style: LogFormat) -> None:
+def set_up_logging(level: str, style: str) -> None:
     """Log to standard error.
 
-    Raises:
-        ConfigError: there is no such level.
+    Args:
+        level: of :mod:`logging`, upper-case.
+        style: ``text``, or ``json``: one object a line.
     """
-    if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
-        raise ConfigError(f"--log-level {level!r}: give DEBUG, INFO, WARNING, ERROR or CRITICAL")
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.addFilter(_is_news)
-    handler.setFormatter(_JsonFormatter() if style is LogFormat.JSON else plain)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(_JsonFormatter() if style == "json" else plain)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
