@@ -76,9 +76,10 @@ def estimate_run(config: LabelConfig) -> Estimate:
         check_inputs(config)
         plan = decide(config)
         found = str(Path(folder) / "estimate.json")
-        with beam.Pipeline(runner=DEFAULT_RUNNER) as pipeline:
-            estimated = _images(pipeline, config) | "EstimateWork" >> EstimateWork(plan)
-            estimated | "Keep" >> beam.Map(_write_estimate, found)
+        pipeline = beam.Pipeline(runner=DEFAULT_RUNNER)
+        estimated = _images(pipeline, config) | "EstimateWork" >> EstimateWork(plan)
+        estimated | "Keep" >> beam.Map(_write_estimate, found)
+        _run(pipeline)
         return Estimate(**json.loads(storage.read_bytes(found)))
 
 
@@ -140,8 +141,13 @@ def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> S
     pipeline = beam.Pipeline(options=options)
     build(pipeline, config, plan)
     with _deadline(config.deadline):
-        pipeline.run().wait_until_finish()
+        _run(pipeline)
     return read_summary(plan)
+
+
+def _run(pipeline: beam.Pipeline) -> None:
+    """To its end; without Beam's test of a copy of the pipeline, which leaves a temporary folder each time."""
+    pipeline.run(test_runner_api=False).wait_until_finish()
 
 
 @contextmanager
