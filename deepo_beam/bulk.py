@@ -146,8 +146,17 @@ def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> S
 
 
 def _run(pipeline: beam.Pipeline) -> None:
-    """To its end; without Beam's test of a copy of the pipeline, which leaves a temporary folder each time."""
-    pipeline.run(test_runner_api=False).wait_until_finish()
+    """To its end; without Beam's test of a copy of the pipeline, which leaves a temporary folder each time.
+
+    Raises:
+        RunStoppedError: a worker process died.
+    """
+    try:
+        pipeline.run(test_runner_api=False).wait_until_finish()
+    except RuntimeError as error:
+        if "Channel closed prematurely" not in str(error):  # Beam has no type for it
+            raise
+        raise RunStoppedError("a worker process ended before its work did; the next run goes on") from None
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def test_a_rate_that_is_no_rate_exits_2_and_shows_one(rate, image, service, outp
         (("--run-id", "../up"), ("run_id", "'../up'")),
         (("--limit", "2", "--sample", "2"), ("--limit or --sample",)),
         (("--version-id", "11"), ("--spec or --version-id",)),
-        (("--log-level", "LOUD"), ("--log-level", "'LOUD'", "INFO")),
+        (("--log-level", "LOUD"), ("log_level", "'LOUD'", "INFO")),
     ],
 )
 def test_an_option_that_cannot_be_meant_exits_2_and_is_named(flags, words, image, service, output):

@@ -1,0 +1,78 @@
+"""What else may die: the service, and one worker of several."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from chaos_tools import KILLS, SEED, Chaos, seeded, while_posting
+
+from deepo_beam.emulator.testing import running_emulator
+
+TWO_WORKERS = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The worker processes that a launcher started: each is the child of a shell."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,sess=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return [
+        int(pid)
+        for pid, session, line in rows
+        if int(session) == process.pid and "sdk_worker_main" in line and not line.startswith("/bin/sh")
+    ]
+
+
+def test_a_worker_that_is_killed_ends_the_run_in_a_sentence_and_the_same_command_finishes(tmp_path: Path) -> None:
+    seed = 100 * SEED + 30
+    with seeded(seed) as rng, running_emulator(latency=0.2, seed=seed) as service:
+        chaos = Chaos(tmp_path, service, rng, ("--rate", "60/s"))
+        chaos.make_photos()
+        process = chaos.start(*TWO_WORKERS)
+        while_posting(chaos, process)
+        os.kill(rng.choice(workers_of(process)), signal.SIGKILL)
+        _, err = process.communicate(timeout=90)
+        assert process.returncode == 5, err
+        assert "a worker process ended" in err
+        chaos.finish()
+        chaos.check()
+
+
+def test_a_launcher_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
+    seed = 100 * SEED + 40
+    with seeded(seed) as rng, running_emulator(latency=0.2, seed=seed) as service:
+        chaos = Chaos(tmp_path, service, rng, ("--rate", "60/s"))
+        chaos.make_photos()
+        process = chaos.start(*TWO_WORKERS)
+        while_posting(chaos, process)
+        process.kill()
+        process.communicate()
+        deadline = time.monotonic() + 20
+        while workers_of(process):
+            assert time.monotonic() < deadline, "workers without a launcher go on"
+            time.sleep(0.1)
+        chaos.finish()
+        chaos.check()
+
+
+def test_a_service_that_dies_and_forgets_its_tasks_loses_no_image(tmp_path: Path) -> None:
+    seed = 100 * SEED + 50
+    with seeded(seed) as rng:
+        with running_emulator(latency=0.5, seed=seed) as first:
+            port = first.url.rpartition(":")[2]
+            chaos = Chaos(tmp_path, first, rng, ("--rate", "100/s"))
+            chaos.make_photos()
+            process = chaos.start()
+            while_posting(chaos, process)
+            os.kill(first.pid, signal.SIGKILL)
+            before = first
+        time.sleep(1)
+        with running_emulator(latency=0.1, port=port) as second:
+            assert second.url == before.url
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err
+            chaos.service = second
+            chaos.check(failures=True)
+            assert '"task_lost"' in out
+        assert KILLS
