@@ -16,17 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.runner import create_runner
 
 from deepo_beam import storage
 from deepo_beam.config import LabelConfig
-from deepo_beam.errors import ConfigError, RunStoppedError
+from deepo_beam.errors import ConfigError, RunStoppedError, StorageError
 from deepo_beam.inputs import expand_input
 from deepo_beam.lake.compact import NIGHTS, compact
 from deepo_beam.lake.estimate import Estimate
+from deepo_beam.lake.holding import held_output
 from deepo_beam.lake.publish import is_published, roll_forward, run_uri
+from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
@@ -87,11 +89,31 @@ def _write_estimate(found: Estimate, uri: str) -> None:
     storage.write_bytes(uri, json.dumps(dataclasses.asdict(found)).encode())
 
 
+@contextmanager
+def held_run(config: LabelConfig) -> Iterator[LabelConfig]:
+    """Name the run, and hold its output while the block runs.
+
+    Yields:
+        The configuration, with the run's id.
+
+    Raises:
+        ConfigError: there is no model or no output, or it belongs to another dataset.
+        OutputHeldError: another run holds the output.
+        PreflightError, StorageError: the output cannot be read or written.
+    """
+    config.model  # noqa: B018 - raises if there is none, before anything is looked at
+    check_output(config)  # nothing is written to a folder of somebody else's, not even a heartbeat
+    named = config.model_copy(update={"run_id": config.run_id or new_run_id()})
+    assert named.run_id is not None
+    with held_output(named.output_uri, named.run_id):
+        yield named
+
+
 def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[LabelConfig, RunPlan]:
     """Everything before the first call: finish what an earlier run left half published, then check.
 
     Args:
-        config: what the user asked for.
+        config: from :func:`held_run`.
         beam_flags: Beam's own options, as :func:`run` will take them.
 
     Returns:
@@ -102,22 +124,20 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
         PreflightError: key, model or output cannot be used.
         StorageError: the output or an input cannot be read.
     """
-    config.model  # noqa: B018 - raises if there is none, before anything is looked at
-    options = pipeline_options(config, beam_flags)
+    alone = _is_alone(pipeline_options(config, beam_flags))
     dataset = check_output(config)
     if dataset is not None:
         for summary in roll_forward(config.output_uri):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
         if replaced := compact(config.output_uri, dataset.buckets, at_least=NIGHTS):
             _log.info("compacted %d segments of the journal", replaced)
-    config = config.model_copy(update={"run_id": config.run_id or new_run_id()})
     piped = _read_standard_input(config)
     if piped is None:
         check_inputs(config)
-        return config, _share_rate(prepare(config), options)
+        return config, prepare(config, alone=alone, launched=True)
     if config.inputs != ("-",):
         check_inputs(config.model_copy(update={"inputs": tuple(text for text in config.inputs if text != "-")}))
-    plan = _share_rate(prepare(config), options)
+    plan = prepare(config, alone=alone, launched=True)
     uri = run_uri(config.output_uri, plan.run_id, "stdin.txt")
     storage.write_bytes(uri, piped)
     return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)}), plan
@@ -140,7 +160,7 @@ def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> S
     options = pipeline_options(config, beam_flags)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, config, plan)
-    with _deadline(config.deadline):
+    with _deadline(plan, config.deadline):
         _run(pipeline)
     return read_summary(plan)
 
@@ -159,14 +179,25 @@ def _run(pipeline: beam.Pipeline) -> None:
         raise RunStoppedError("a worker process ended before its work did; the next run goes on") from None
 
 
+def stop_run(plan: RunPlan, reason: str) -> None:
+    """Post nothing more, in any process of the run; what is in flight is waited for, for a while."""
+    _process.stop_all(reason)
+    if plan.alone or plan.output is None:
+        return
+    try:
+        ask_to_stop(plan.output, plan.run_id, Stop(reason))
+    except StorageError as error:
+        _log.error("the workers may not hear that they are to stop: %s", error)
+
+
 @contextmanager
-def _deadline(seconds: float | None) -> Iterator[None]:
+def _deadline(plan: RunPlan, seconds: float | None) -> Iterator[None]:
     """Stop the run in order after so long."""
     if seconds is None:
         yield
         return
     reason = f"the --deadline of {seconds:g} s is over; the next run goes on"
-    timer = threading.Timer(seconds, _process.stop_all, args=(reason,))
+    timer = threading.Timer(seconds, stop_run, args=(plan, reason))
     timer.daemon = True
     timer.start()
     try:
@@ -211,20 +242,8 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     return options
 
 
-def worker_count(options: PipelineOptions) -> int:
-    """How many processes Beam's options name (>= 1): each gets its part of the rate, so that together they keep it."""
-    given = options.get_all_options()
-    counts = [given.get(name) for name in ("parallelism", "max_num_workers", "num_workers")]
-    if given.get("direct_running_mode") == "multi_processing":
-        counts.append(given.get("direct_num_workers"))
-    return max([1, *(count for count in counts if isinstance(count, int))])
-
-
-def _share_rate(plan: RunPlan, options: PipelineOptions) -> RunPlan:
-    if plan.engine.rate_per_s is None:
-        return plan
-    share = plan.engine.rate_per_s / worker_count(options)
-    return dataclasses.replace(plan, engine=dataclasses.replace(plan.engine, rate_per_s=share))
+def _is_alone(options: PipelineOptions) -> bool:
+    return _process.is_alone(create_runner(options.view_as(StandardOptions).runner), options)
 
 
 def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:

@@ -43,20 +43,30 @@ class ModelFacts:
     outputs: tuple[OutputSpec, ...] | None
 
 
-def prepare(config: LabelConfig) -> RunPlan:
+def prepare(config: LabelConfig, *, alone: bool = False, launched: bool = False) -> RunPlan:
     """Check everything and decide the run. Sends no image; makes the output if there is none.
+
+    Args:
+        config: what the user asked for.
+        alone: as in :class:`deepo_beam.run.RunPlan`.
+        launched: as there.
 
     Raises:
         ConfigError, PreflightError, StorageError: as :func:`decide`; also if the output cannot be written.
     """
-    plan = decide(config)
+    plan = decide(config, alone=alone, launched=launched)
     if plan.output is not None:
         _open_output(config, plan, plan.output)
     return plan
 
 
-def decide(config: LabelConfig) -> RunPlan:
+def decide(config: LabelConfig, *, alone: bool = False, launched: bool = False) -> RunPlan:
     """Check everything but that the output can be written, and decide the run. Writes nothing.
+
+    Args:
+        config: what the user asked for.
+        alone: as in :class:`deepo_beam.run.RunPlan`.
+        launched: as there.
 
     Raises:
         ConfigError: an option cannot be meant, or the output belongs to another dataset.
@@ -88,12 +98,15 @@ def decide(config: LabelConfig) -> RunPlan:
         detect_changes=config.detect_changes,
         max_calls=config.max_calls,
         allow_private_hosts=config.allow_private_hosts,
+        alone=alone,
+        launched=launched,
         engine=EngineSettings(
             rate_per_s=config.rate,
             max_in_flight=config.max_in_flight,
             max_buffer_bytes=config.max_buffer,
             attempts=config.max_attempts,
             max_failure_rate=config.max_failure_rate,
+            pooled_budget=alone,
         ),
         started_us=time.time_ns() // 1000,
     )

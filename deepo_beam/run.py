@@ -34,7 +34,9 @@ class RunPlan:
         detect_changes: how changed files are noticed.
         max_calls: inference calls that this run may make (>= 0), None for no limit.
         allow_private_hosts: http(s) images may come from addresses that are not public.
-        engine: numbers for each process.
+        alone: one process labels, and no other could label any of its buckets.
+        launched: a launcher holds the output for this run; otherwise its workers do.
+        engine: numbers for each process; its rate is that of all together.
         started_us: wall clock at the start, microseconds since 1970 UTC.
     """
 
@@ -56,6 +58,8 @@ class RunPlan:
     detect_changes: DetectChanges
     max_calls: int | None
     allow_private_hosts: bool
+    alone: bool
+    launched: bool
     engine: EngineSettings
     started_us: int
 

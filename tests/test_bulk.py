@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import pytest
+from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.runners.runner import create_runner
 
-from deepo_beam.bulk import pipeline_options, worker_count
+from deepo_beam.bulk import pipeline_options
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError
+from deepo_beam.transforms._process import is_alone
 
 
 @pytest.mark.parametrize(
-    ("flags", "workers"),
+    ("flags", "alone"),
     [
-        ([], 1),
-        (["--direct_num_workers=3"], 1),  # threads of one process
-        (["--direct_num_workers=3", "--direct_running_mode=multi_processing"], 3),
-        (["--runner=FlinkRunner", "--parallelism=4"], 4),
-        (["--runner=DataflowRunner", "--max_num_workers=5", "--num_workers=2"], 5),
+        ([], True),
+        (["--runner=DirectRunner"], True),
+        (["--direct_num_workers=3"], True),  # threads of one process
+        (["--direct_num_workers=3", "--direct_running_mode=multi_processing"], False),
+        (["--runner=FlinkRunner", "--parallelism=1"], False),
+        (["--runner=DataflowRunner"], False),
     ],
 )
-def test_the_workers_that_share_the_rate_are_those_that_the_options_name(flags: list[str], workers: int) -> None:
-    assert worker_count(pipeline_options(LabelConfig(), flags)) == workers
+def test_only_beams_own_runner_in_memory_labels_alone(flags: list[str], alone: bool) -> None:
+    options = pipeline_options(LabelConfig(), flags)
+    assert is_alone(create_runner(options.view_as(StandardOptions).runner), options) == alone
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,15 @@ def compact(output: Annotated[str, typer.Argument(metavar="DIR", help="An output
     from deepo_beam.identity import normalise_uri
     from deepo_beam.lake.compact import compact as compact_output
     from deepo_beam.lake.dataset import find_dataset
-    from deepo_beam.lake.lock import held_output
+    from deepo_beam.lake.holding import held_output
     from deepo_beam.lake.publish import roll_forward
+    from deepo_beam.run import new_run_id
 
     uri = normalise_uri(output).rstrip("/")
     dataset = find_dataset(uri)
     if dataset is None:
         raise ConfigError(f"{output} is no output of deepo-beam: it has no dataset.json")
-    with held_output(uri):
+    with held_output(uri, new_run_id()):
         roll_forward(uri)
         replaced = compact_output(uri, dataset.buckets)
     typer.echo(f"{uri}: {replaced:,} segments replaced")

@@ -49,16 +49,15 @@ def label(
     from deepo_beam.cli import stopping
     from deepo_beam.cli.asking import confirm_first_run
     from deepo_beam.cli.progress import progress
-    from deepo_beam.lake.lock import held_output
 
     wanted = label_config(flags, config)
     if options.dry_run:
         show_plan(wanted, as_json=options.as_json)
         return
     confirm_first_run(wanted, assume_yes=options.yes)
-    with held_output(wanted.output_uri):
-        wanted, plan = bulk.prepare_run(wanted, ctx.obj or ())
-        with stopping.on_signals(), progress(plan, quiet=options.quiet):
+    with bulk.held_run(wanted) as named:
+        wanted, plan = bulk.prepare_run(named, ctx.obj or ())
+        with stopping.on_signals(plan), progress(plan, quiet=options.quiet):
             summary = bulk.run(wanted, plan, ctx.obj or ())
     if options.as_json:
         typer.echo(dumps(dataclasses.asdict(summary)))

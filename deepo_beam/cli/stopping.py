@@ -10,29 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from deepo_beam import bulk
+from deepo_beam.run import RunPlan
 from deepo_beam.transforms import _process
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def on_signals() -> Iterator[None]:
+def on_signals(plan: RunPlan) -> Iterator[None]:
     """Handle both signals while the block runs."""
-    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
+        name = signal.Signals(number).name
+        if _process.stopping():
+            os._exit(128 + number)
+        sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
+        reason = f"stopped by {name}; the next run goes on"
+        # The runner labels in this very thread, which may hold the locks that stopping takes.
+        _process.will_stop(reason)
+        threading.Thread(target=bulk.stop_run, args=(plan, reason), name="deepo-beam-stop", daemon=True).start()
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         _process.forget_stop()
-
-
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
-    name = signal.Signals(number).name
-    if _process.stopping():
-        os._exit(128 + number)
-    sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
-    reason = f"stopped by {name}; the next run goes on"
-    # The runner labels in this very thread, which may hold the locks that stopping takes.
-    _process.will_stop(reason)
-    threading.Thread(target=_process.stop_all, args=(reason,), name="deepo-beam-stop", daemon=True).start()

@@ -176,6 +176,16 @@ class Core:
 
     # --- posting -------------------------------------------------------------------------------------
 
+    def share_rate(self, sharers: int) -> None:
+        """The allowed rate is for so many processes (>= 1) from now on."""
+        if self._settings.rate_per_s is not None:
+            self._throttle.allow(self._settings.rate_per_s / sharers)
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to post at present."""
+        return not (self._ledger.jobs() or self._compare or self._taken or self._delayed)
+
     @property
     def senders_wanted(self) -> int:
         """Threads that should post at present."""
@@ -230,13 +240,19 @@ class Core:
             job.tries += 1
             self._settle(job, Status.FAILED, now, failure=failure)
 
-    def turn(self, job: Job, now: float) -> float | None:
-        """May it be posted at once? 0.0: yes, and it counts as posted; > 0: seconds to wait; None: never."""
+    def turn(self, job: Job, now: float, *, lease_left_s: float = _NEVER) -> float | None:
+        """May it be posted at once? 0.0: yes, and it counts as posted; > 0: seconds to wait; None: never.
+
+        Args:
+            job: claimed and read.
+            now: monotonic seconds.
+            lease_left_s: seconds for which this process may post, <= 0: not now; infinite where it needs no lease.
+        """
         if self._stop_at is not None or job.cancelled:
             self._drop(job)
             self._not_attempted(job)
             return None
-        if self._ledger.stalled(now):
+        if lease_left_s <= 0 or self._ledger.stalled(now):
             return 0.1
         wait_s = self._blame.breaker.may_post(now) or self._throttle.take(now)
         if wait_s > 0:
@@ -284,10 +300,10 @@ class Core:
         if isinstance(error, ThrottledError):
             self._throttled(job, error, now)
         elif isinstance(error, EndpointError):
-            self._stop_with(error, now)
+            self.stop_with(error, now)
             self._not_attempted(job)
         elif not isinstance(error, BadRequestError) and not error.retryable:
-            self._stop_with(error, now)  # TLS refused, say: not this image's fault, and no other will fare better
+            self.stop_with(error, now)  # TLS refused, say: not this image's fault, and no other will fare better
             self._not_attempted(job)
         elif isinstance(error, BadRequestError):
             self._blame.breaker.answered()
@@ -313,7 +329,7 @@ class Core:
     def poll_failed(self, ids: Sequence[str], error: ApiError, now: float) -> None:
         """A poll was not answered: ask again later, for it costs nothing; a revoked key ends the run."""
         if isinstance(error, (AuthenticationError, ForbiddenError)):
-            self._stop_with(error, now)
+            self.stop_with(error, now)
         polls = self._tasks.polls
         pause_s = full_jitter_s(polls.failures, base_s=0.1, cap_s=5.0, rng=self._rng)
         if isinstance(error, ThrottledError):
@@ -368,7 +384,8 @@ class Core:
         for job in waiting:
             self._not_attempted(job)
 
-    def _stop_with(self, error: DeepoBeamError, now: float) -> None:
+    def stop_with(self, error: DeepoBeamError, now: float) -> None:
+        """As :meth:`stop`, because of this."""
         self.fatal = self.fatal or error
         self.stop(now)
 
@@ -377,16 +394,16 @@ class Core:
         limit = self._settings.outage_deadline_s
         down_since = self._blame.breaker.down_since
         if down_since is not None and now - down_since > limit:
-            self._stop_with(RunStoppedError(f"the service was down for {limit:.0f} s"), now)
+            self.stop_with(RunStoppedError(f"the service was down for {limit:.0f} s"), now)
         if self._throttle.refused_for_s(now) > limit:
-            self._stop_with(RunStoppedError(f"the service refused every call (429) for {limit:.0f} s"), now)
+            self.stop_with(RunStoppedError(f"the service refused every call (429) for {limit:.0f} s"), now)
         if self._ledger.failing_for_s(now) > self._settings.store_deadline_s and not self.store_failed:
             self.store_failed = True
-            self._stop_with(RunStoppedError(f"the output cannot be written: {self._store_error}"), now)
+            self.stop_with(RunStoppedError(f"the output cannot be written: {self._store_error}"), now)
         polls = self._tasks.polls
         if polls.unanswered_since is not None and now - polls.unanswered_since > limit:
             message = f"the service answered no poll for {limit:.0f} s; the last time: {polls.last_error}"
-            self._stop_with(RunStoppedError(message), now)
+            self.stop_with(RunStoppedError(message), now)
         if self._stop_at is not None and now > self._stop_at + self._settings.drain_s:
             for job in self._tasks:
                 self._tasks.remove(job)
@@ -415,7 +432,7 @@ class Core:
         limit = self._settings.outage_deadline_s
         if error.retry_after is not None and error.retry_after > limit:
             message = f"the service refuses calls (429) and asks to wait {error.retry_after:.0f} s; run again then"
-            self._stop_with(RunStoppedError(message), now)
+            self.stop_with(RunStoppedError(message), now)
         self._throttle.refused(
             now,
             posted_at=job.posted_at,
@@ -530,7 +547,7 @@ class Core:
         if limit is not None and settled >= _ENOUGH_TO_JUDGE and self.counters.failed > limit * settled:
             share = self.counters.failed / settled
             message = f"{share:.1%} of {settled:,} images failed, more than --max-failure-rate {limit:g} allows"
-            self._stop_with(TooManyFailuresError(message), now)
+            self.stop_with(TooManyFailuresError(message), now)
 
     # --- book-keeping --------------------------------------------------------------------------------
 

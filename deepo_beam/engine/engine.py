@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 import threading
 import time
@@ -38,7 +39,13 @@ class Engine:
     """Labels streams of images with bounded memory. Thread-safe."""
 
     def __init__(
-        self, settings: EngineSettings, run: RunFacts, transport: Transport, journal: JournalSink | None
+        self,
+        settings: EngineSettings,
+        run: RunFacts,
+        transport: Transport,
+        journal: JournalSink | None,
+        *,
+        lease_left_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """Start the threads; ``journal`` None keeps no record.
 
@@ -47,6 +54,7 @@ class Engine:
             run: goes into every record.
             transport: the service and the store of images.
             journal: where records become durable.
+            lease_left_s: seconds for which this process may post; asked just before each post.
         """
         started, wall = time.monotonic(), time.time()
         self._core = Core(
@@ -58,6 +66,7 @@ class Engine:
         )
         self._transport = transport
         self._journal = journal
+        self._lease_left_s = lease_left_s
         self._lock = threading.Lock()
         self._posts = threading.Condition(self._lock)
         self._polls = threading.Condition(self._lock)
@@ -99,6 +108,30 @@ class Engine:
         """Post nothing more; what is in flight is waited for, for a while."""
         with self._lock:
             self._core.stop(time.monotonic())
+            self._wake_all()
+
+    def stop_with(self, error: DeepoBeamError) -> None:
+        """As :meth:`stop`, because of this."""
+        with self._lock:
+            self._core.stop_with(error, time.monotonic())
+            self._wake_all()
+
+    def share_rate(self, sharers: int) -> None:
+        """The allowed rate is for so many processes (>= 1) from now on."""
+        with self._lock:
+            self._core.share_rate(sharers)
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to post at present."""
+        with self._lock:
+            return self._core.idle
+
+    def crash(self, error: BaseException) -> None:
+        """End with a bug, wherever it was: every caller gets it."""
+        with self._lock:
+            self._crash = self._crash or error
+            self._closing = True
             self._wake_all()
 
     def close(self) -> None:
@@ -165,10 +198,7 @@ class Engine:
         try:
             loop()
         except BaseException as error:
-            with self._lock:
-                self._crash = self._crash or error
-                self._closing = True
-                self._wake_all()
+            self.crash(error)
 
     def _wake_all(self) -> None:
         for condition in (self._posts, self._polls, self._flushes, self._turns, self._sessions):
@@ -207,7 +237,7 @@ class Engine:
         """One sender at a time waits for the rate limit, so that no two wake for one call."""
         with self._gate, self._lock:
             while True:
-                wait_s = self._core.turn(job, time.monotonic())
+                wait_s = self._core.turn(job, time.monotonic(), lease_left_s=self._lease_left_s())
                 if not wait_s:
                     return wait_s is not None
                 self._turns.wait(min(wait_s, 0.5))

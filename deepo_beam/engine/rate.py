@@ -91,6 +91,15 @@ class Throttle:
         """What is asked at most at present; None for no limit."""
         return self._current
 
+    def allow(self, rate_per_s: float) -> None:
+        """The user's rate, or this process's share of it, is another one now."""
+        if rate_per_s == self._allowed:
+            return
+        self._allowed = rate_per_s
+        if self._refused_at is None or self._current is None or self._current > rate_per_s:
+            self._current = rate_per_s
+            self._bucket.set_rate(rate_per_s)
+
     def take(self, now: float) -> float:
         """As :meth:`TokenBucket.take`, pauses included."""
         if now < self._resume_at:

@@ -63,8 +63,8 @@ def find_dataset(output: str, store: Store = storage) -> Dataset | None:
         values = json.loads(store.read_bytes(uri))
     except ObjectNotFoundError:
         for other in store.list_objects(output):
-            if other.uri == store.join(output, LOCK):
-                continue
+            if other.uri == store.join(output, LOCK) or other.uri.startswith(store.join(output, "workers") + "/"):
+                continue  # of runs that began, and ended before they made it one
             raise DatasetMismatchError(
                 f"{output} is not empty ({other.uri}) and has no dataset.json: it is not an output of deepo-beam;"
                 " give another --output"

@@ -1,73 +1,156 @@
-"""One run at a time on an output on local disk: ``flock`` on its ``lock`` file, gone with the process."""
+"""One run at a time on an output on local disk: ``flock`` on its ``lock`` file, gone with its processes.
+
+Every process of a run, its launcher first, keeps the file locked *shared*. A new run needs it *exclusive* for a moment,
+so it waits until the last process of the one before is gone, and its own shared lock keeps out the next.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from deepo_beam import storage
-from deepo_beam.errors import OutputHeldError
+from deepo_beam.errors import OutputHeldError, RunStoppedError
+from deepo_beam.lake.holder import Holder
 
 LOCK = "lock"  # the file's name, below the output
+_ORPHANS_END_WITHIN_S = 30.0  # worker processes whose launcher was killed
+_TAKING_ENDS_WITHIN_S = 1.0  # another worker of the same run may just be the first of it
+_LOOK_AGAIN_S = 0.1
 
 
-@contextmanager
-def held_output(output: str) -> Iterator[None]:
-    """Hold an output while the block runs; does nothing where it is not on local disk.
+class OutputLock:
+    """A shared lock on an output, until closed."""
 
-    An output that cannot be made is not held either: whoever writes to it first says what is wrong. One that is
-    left without a dataset is taken away again.
+    def __init__(self, descriptor: int, leave_nothing: tuple[Path, ...] = ()) -> None:
+        """Made by :func:`lock_for_run` and :func:`lock_for_worker`.
+
+        Args:
+            descriptor: of the locked file; -1 if the output cannot be made, and so is not locked either.
+            leave_nothing: what was made only to be locked, the lock first.
+        """
+        self._descriptor = descriptor
+        self._made = leave_nothing
+
+    def close(self) -> None:
+        """Unlock; an output that came to nothing is taken away again."""
+        if self._descriptor < 0:
+            return
+        os.close(self._descriptor)
+        if self._made and not (self._made[0].parent / "dataset.json").exists():
+            with suppress(OSError):  # somebody else has put something there
+                for path in self._made:
+                    path.rmdir() if path.is_dir() else path.unlink()
+
+
+def lock_for_run(output: str, holder: Holder) -> OutputLock:
+    """Hold a local output for a run that begins.
+
+    An output that cannot be made is not held either: whoever writes to it first says what is wrong.
 
     Args:
-        output: normalised URI.
+        output: path of a folder.
+        holder: who will be named to others.
 
     Raises:
         OutputHeldError: another run holds it; names host, pid and since when.
     """
-    if not storage.is_local(output):
-        yield
-        return
     folder = Path(output)
-    made_folder, made_lock = not folder.exists(), not (folder / LOCK).exists()
+    made = [path for path in (folder / LOCK, folder) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = _open(output)
     except OSError:
-        yield
-        return
-    try:
-        _lock(descriptor, output)
-        yield
-    finally:
-        os.close(descriptor)
-        if made_lock and not (folder / "dataset.json").exists():
-            with suppress(OSError):  # somebody else has put something there
-                (folder / LOCK).unlink()
-                if made_folder:
-                    folder.rmdir()
+        return OutputLock(-1)
+    patience = time.monotonic() + _ORPHANS_END_WITHIN_S
+    while not _try(descriptor, fcntl.LOCK_EX):
+        found = _read(descriptor)
+        # Workers outlive a launcher that was killed, for a moment: that is waited for, not handed to the user.
+        if not _is_orphaned(found) or time.monotonic() > patience:
+            os.close(descriptor)
+            raise _held(output, found)
+        time.sleep(_LOOK_AGAIN_S)
+    _take(descriptor, output, holder)
+    return OutputLock(descriptor, tuple(made))
 
 
-def _lock(descriptor: int, output: str) -> None:
+def lock_for_worker(output: str, holder: Holder, *, launched: bool) -> OutputLock:
+    """Join the run that holds a local output.
+
+    Args:
+        output: path of a folder.
+        holder: who will be named if this process is the first of its run.
+        launched: the run has a launcher, which holds the output: without it nothing is to be done any more.
+
+    Raises:
+        OutputHeldError: another run holds it.
+        RunStoppedError: the launcher is gone.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = _open(output)
+    except OSError:
+        return OutputLock(-1)
+    patience = time.monotonic() + _TAKING_ENDS_WITHIN_S
+    while True:
+        if _try(descriptor, fcntl.LOCK_EX):
+            if launched:
+                os.close(descriptor)
+                raise RunStoppedError(f"the launcher of run {holder.run_id} is gone; the next run goes on")
+            _take(descriptor, output, holder)
+            return OutputLock(descriptor)
+        shared = _try(descriptor, fcntl.LOCK_SH)
+        found = _read(descriptor)
+        if shared and found is not None and found.run_id == holder.run_id:
+            return OutputLock(descriptor)
+        if time.monotonic() > patience:
+            os.close(descriptor)
+            raise _held(output, found)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _open(output: str) -> int:
+    return os.open(Path(output) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 4096, 0).decode(errors="replace")
-        raise OutputHeldError(f"another run holds {output}: {_describe(holder)}; wait for it, or stop it") from None
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    text = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now})
+        return False
+    return True
+
+
+def _take(descriptor: int, output: str, holder: Holder) -> None:
+    """Say who holds the output, and let the run's other processes in."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    os.pwrite(descriptor, holder.encode(), 0)
+    # Between the two kinds of lock the file is free for an instant.
+    if not _try(descriptor, fcntl.LOCK_SH):
+        os.close(descriptor)
+        raise _held(output, None)
 
 
-def _describe(holder: str) -> str:
+def _read(descriptor: int) -> Holder | None:
+    return Holder.decode(os.pread(descriptor, 4096, 0))
+
+
+def _is_orphaned(holder: Holder | None) -> bool:
+    """Its launcher was on this machine, and is gone."""
+    if holder is None or holder.host != socket.gethostname():
+        return False
     try:
-        values = json.loads(holder)
-        return f"pid {values['pid']} on {values['host']} since {values['since']}"
-    except (ValueError, KeyError, TypeError):  # it is just beginning
-        return "one that has just begun"
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _held(output: str, holder: Holder | None) -> OutputHeldError:
+    who = "one that has just begun" if holder is None else str(holder)
+    return OutputHeldError(f"another run holds {output}: {who}; wait for it, or stop it")

@@ -1,4 +1,7 @@
-"""``workers/<run>-<worker>.json``: what each process of a run does, rewritten every 1.5 s, for progress and summary."""
+"""``workers/<run>-<worker>.json``: what each process of a run does, rewritten every 1.5 s.
+
+Progress, ``status`` and the summary read it, and so do the other processes, to see who is alive.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import json
 import os
 import secrets
 import socket
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,18 +18,21 @@ from deepo_beam.engine import Counters
 from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.journal import Store
 
-BEAT_S = 1.5
+LAUNCHER = "launcher"  # how the name of a process that only holds the output begins
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """One process.
+    """One process, as it was at its last heartbeat.
 
     Attributes:
         run_id: the run that it works for.
-        worker: 8 hex digits, its own.
+        worker: 8 hex digits, its own; or a name that begins with ``launcher``.
         host, pid: where it runs.
         counters: since it started.
+        beat: grows with each heartbeat.
+        started_us: when its run began, microseconds since 1970 UTC.
+        sharing: it takes part in the run's rate.
         stopped: why it stopped by itself, None while it has not.
         exit_code: what the command should exit with for that reason.
     """
@@ -38,8 +42,16 @@ class WorkerReport:
     host: str
     pid: int
     counters: Counters
+    beat: int = 0
+    started_us: int = 0
+    sharing: bool = True
     stopped: str | None = None
     exit_code: int = 0
+
+    @classmethod
+    def of_this_process(cls, run_id: str, worker: str, started_us: int) -> WorkerReport:
+        """Of this process, before its first heartbeat."""
+        return cls(run_id, worker, socket.gethostname(), os.getpid(), Counters(), started_us=started_us)
 
 
 def new_worker_id() -> str:
@@ -53,90 +65,54 @@ def write_report(output: str, report: WorkerReport, store: Store = storage) -> N
     Raises:
         StorageError: it may or may not have been written.
     """
-    uri = store.join(output, "workers", f"{report.run_id}-{report.worker}.json")
-    store.write_bytes(uri, json.dumps(dataclasses.asdict(report)).encode())
+    store.write_bytes(_uri(output, report, store), json.dumps(dataclasses.asdict(report)).encode())
+
+
+def delete_report(output: str, report: WorkerReport, store: Store = storage) -> None:
+    """Take the report of a process away: it is gone.
+
+    Raises:
+        StorageError: it may still be there.
+    """
+    store.delete(_uri(output, report, store))
 
 
 def read_reports(output: str, run_id: str, store: Store = storage) -> list[WorkerReport]:
-    """The reports of a run's processes, by worker.
+    """The reports of the processes that label for a run, by worker.
+
+    Raises:
+        StorageError: they cannot be read.
+    """
+    found = read_all_reports(output, store, of_run=run_id)
+    return [report for report in found if report.run_id == run_id and not report.worker.startswith(LAUNCHER)]
+
+
+def read_all_reports(output: str, store: Store = storage, *, of_run: str | None = None) -> list[WorkerReport]:
+    """The reports of all processes, by run and worker; ``of_run`` leaves out most of the others unread.
 
     Raises:
         StorageError: they cannot be read.
     """
     reports = []
     for listed in store.list_objects(store.join(output, "workers"), recursive=False):
-        if not listed.uri.rpartition("/")[2].startswith(f"{run_id}-"):
+        name = listed.uri.rpartition("/")[2]
+        if "-" not in name or not name.startswith("" if of_run is None else f"{of_run}-"):
             continue
-        try:
-            values = json.loads(store.read_bytes(listed.uri))
-        except ObjectNotFoundError:
-            continue
-        if values["run_id"] == run_id:
-            reports.append(WorkerReport(**{**values, "counters": Counters(**values["counters"])}))
-    return sorted(reports, key=lambda report: report.worker)
+        with suppress(ObjectNotFoundError):
+            reports.append(_decode(listed.uri, store.read_bytes(listed.uri)))
+    return sorted(reports, key=lambda report: (report.run_id, report.worker))
 
 
-class Heartbeat:
-    """Writes a process's report until closed, and at will."""
+def _decode(uri: str, data: bytes) -> WorkerReport:
+    try:
+        values = json.loads(data)
+        return WorkerReport(**{**values, "counters": Counters(**values["counters"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise StorageError(
+            f"{uri} is no heartbeat that this deepo-beam can read ({error}): another version may be at work there;"
+            " if nothing is, remove it"
+        ) from None
 
-    def __init__(
-        self,
-        output: str,
-        run_id: str,
-        worker: str,
-        look: Callable[[], tuple[Counters, str | None, int]],
-        store: Store = storage,
-    ) -> None:
-        """Start beating.
 
-        Args:
-            output: of the run.
-            run_id: of the run.
-            worker: from :func:`new_worker_id`.
-            look: gives the counters, why the process stopped (None: it did not), and the exit code for that.
-            store: where to write.
-        """
-        self._output, self._run_id, self._worker, self._look, self._store = (
-            output,
-            run_id,
-            worker,
-            look,
-            store,
-        )
-        self._end = threading.Event()
-        self._writing = threading.Lock()  # an older look must not replace a newer one
-        self._thread = threading.Thread(target=self._loop, name="deepo-beam-heartbeat", daemon=True)
-        self._thread.start()
-
-    def beat(self) -> None:
-        """Write the report now.
-
-        Raises:
-            StorageError: as :func:`write_report`.
-        """
-        with self._writing:
-            self._beat()
-
-    def _beat(self) -> None:
-        counters, stopped, exit_code = self._look()
-        report = WorkerReport(
-            run_id=self._run_id,
-            worker=self._worker,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            counters=counters,
-            stopped=stopped,
-            exit_code=exit_code,
-        )
-        write_report(self._output, report, self._store)
-
-    def close(self) -> None:
-        """Stop beating."""
-        self._end.set()
-        self._thread.join()
-
-    def _loop(self) -> None:
-        while not self._end.wait(BEAT_S):
-            # A missed beat is told by its absence; the journal's own writes decide about the run.
-            with suppress(StorageError):
-                self.beat()
+def _uri(output: str, report: WorkerReport, store: Store) -> str:
+    return store.join(output, "workers", f"{report.run_id}-{report.worker}.json")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from contextlib import ExitStack
 
-from deepo_beam.engine import Counters, Engine
-from deepo_beam.errors import RunStoppedError
-from deepo_beam.lake.workers import Heartbeat, new_worker_id
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
+
+from deepo_beam import storage
+from deepo_beam.engine import Engine
+from deepo_beam.errors import DeepoBeamError
+from deepo_beam.lake.heartbeat import Activity, Heartbeat
+from deepo_beam.lake.holding import join_output
+from deepo_beam.lake.stops import Stop
+from deepo_beam.lake.workers import WorkerReport, new_worker_id
 from deepo_beam.run import RunPlan
 from deepo_beam.service import JournalWriter, ServiceTransport
 
@@ -16,20 +26,45 @@ _stop_reason: str | None = None
 
 
 class LabellingProcess:
-    """This process's part of a run: its engine and its heartbeat."""
+    """This process's part of a run: its engine, its hold on the output, its heartbeat."""
 
     def __init__(self, plan: RunPlan) -> None:
-        """Read the key, start the threads.
+        """Join the run, read the key, start the threads.
 
         Raises:
+            OutputHeldError: another run holds the output.
             PreflightError: there is no usable key on this machine.
+            RunStoppedError: the run has no launcher any more.
         """
-        worker = new_worker_id()
-        self._transport = ServiceTransport(plan)
-        self._journal = JournalWriter(plan.output, plan.run_id, worker) if plan.output is not None else None
         self.users = 0
-        self.engine = Engine(plan.engine, plan.facts, self._transport, self._journal)
-        self._heartbeat = Heartbeat(plan.output, plan.run_id, worker, self._look) if plan.output is not None else None
+        self._ending = ExitStack()
+        with self._ending:
+            self._start(plan)
+            self._ending = self._ending.pop_all()
+
+    def _start(self, plan: RunPlan) -> None:
+        worker = new_worker_id()
+        if plan.output is not None:
+            self._ending.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
+        transport = ServiceTransport(plan)
+        self._ending.callback(transport.close)
+        journal = JournalWriter(plan.output, plan.run_id, worker) if plan.output is not None else None
+        if journal is not None:
+            self._ending.callback(journal.close)
+        # An output's heartbeat says whether this process may post: not before it has beaten.
+        self._heartbeat: Heartbeat | None = None
+        lease_left_s = self._no_lease if plan.output is None else self._lease_left_s
+        self.engine = Engine(plan.engine, plan.facts, transport, journal, lease_left_s=lease_left_s)
+        self._ending.callback(self.engine.close)
+        if plan.output is not None:
+            self._heartbeat = Heartbeat(
+                plan.output,
+                WorkerReport.of_this_process(plan.run_id, worker, plan.started_us),
+                self,
+                alone=plan.alone,
+                locked=storage.is_local(plan.output),
+            )
+            self._ending.callback(self._heartbeat.close)
 
     def beat(self) -> None:
         """Let the summary and the progress know what was done up to now.
@@ -42,25 +77,48 @@ class LabellingProcess:
 
     def close(self) -> None:
         """End the threads."""
-        if self._heartbeat is not None:
-            self._heartbeat.close()
-        self.engine.close()
-        self._transport.close()
-        if self._journal is not None:
-            self._journal.close()
+        self._ending.close()
 
-    def _look(self) -> tuple[Counters, str | None, int]:
-        fatal = self.engine.fatal
+    # --- what the heartbeat sees and does -------------------------------------------------------------
+
+    def look(self) -> Activity:
+        """What this process does."""
+        fatal, stop = self.engine.fatal, None
         if fatal is not None:
-            return self.engine.counters(), str(fatal), fatal.exit_code
-        return self.engine.counters(), _stop_reason, RunStoppedError.exit_code if _stop_reason else 0
+            stop = Stop(str(fatal), fatal.exit_code)
+        elif _stop_reason is not None:
+            stop = Stop(_stop_reason)
+        return Activity(self.engine.counters(), self.engine.idle, stop)
+
+    def share_rate(self, sharers: int) -> None:
+        """So many processes post."""
+        self.engine.share_rate(sharers)
+
+    def stop(self, reason: str) -> None:
+        """Another process of the run asks for it."""
+        stop_all(reason)
+
+    def abandon(self, error: DeepoBeamError) -> None:
+        """The run does not hold the output any more."""
+        self.engine.stop_with(error)
+
+    def crash(self, error: BaseException) -> None:
+        """The heartbeat ended with a bug."""
+        self.engine.crash(error)
+
+    @staticmethod
+    def _no_lease() -> float:
+        return math.inf
+
+    def _lease_left_s(self) -> float:
+        return 0.0 if self._heartbeat is None else self._heartbeat.lease_left_s()
 
 
 def acquire(plan: RunPlan) -> LabellingProcess:
     """This process's part of the run, made if need be; to be released as often as acquired.
 
     Raises:
-        PreflightError: there is no usable key on this machine.
+        OutputHeldError, PreflightError, RunStoppedError: as :class:`LabellingProcess`.
     """
     with _lock:
         process = _processes.get(plan.run_id)
@@ -81,6 +139,11 @@ def release(plan: RunPlan) -> None:
             return
         process.close()  # under the lock: one run has one engine at a time in a process
         del _processes[plan.run_id]
+
+
+def is_alone(runner: PipelineRunner, options: PipelineOptions) -> bool:
+    """Whether one process labels all buckets: Beam's own runner, in memory."""
+    return isinstance(runner, FnApiRunner) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
 
 
 def will_stop(reason: str) -> None:

@@ -70,7 +70,8 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
         """Decide the run, then label."""
         if not images.is_bounded:
             raise ConfigError("LabelImages labels bounded collections only: this one never ends")
-        plan = prepare(self._config)
+        pipeline = images.pipeline
+        plan = prepare(self._config, alone=_process.is_alone(pipeline.runner, pipeline.options))
         refs = images | "AsImages" >> beam.Map(_as_image).with_output_types(ImageRef)
         return (refs | "LabelBuckets" >> LabelBuckets(plan, accounted=False))[RESULTS]
 

@@ -10,6 +10,7 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms import combiners
 
 from deepo_beam.errors import ObjectNotFoundError
+from deepo_beam.lake.holding import check_held
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.listing import read_listing
 from deepo_beam.lake.publish import (
@@ -95,11 +96,13 @@ class _WriteShardFn(_CoveredFn):
     def process(self, shard: tuple[Intent, int]) -> Iterable[PublishedFile]:
         """Write one file of each table."""
         intent, number = shard
+        check_held(self._output, self._plan.run_id)
         return write_shard(self._output, intent, number, self._covered)
 
 
 def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
     assert plan.output is not None
+    check_held(plan.output, plan.run_id)
     done, _ = load_intents(plan.output)
     summary = summarise(
         tallies,
@@ -117,6 +120,7 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:
     assert plan.output is not None
+    check_held(plan.output, plan.run_id)
     return commit(plan.output, intent, files, seconds=_seconds_since(plan))
 
 

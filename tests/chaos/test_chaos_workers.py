@@ -15,7 +15,9 @@ TWO_WORKERS = ("--direct_running_mode=multi_processing", "--direct_num_workers=2
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     """The worker processes that a launcher started: each is the child of a shell."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,sess=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-e", "-o", "pid=,sess=,args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     return [
         int(pid)
@@ -46,6 +48,7 @@ def test_a_launcher_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> 
         chaos.make_photos()
         process = chaos.start(*TWO_WORKERS)
         while_posting(chaos, process)
+        assert workers_of(process)
         process.kill()
         process.communicate()
         deadline = time.monotonic() + 20

@@ -18,7 +18,7 @@ def tally(images: int = 0, labels: int = 0, *, codes: dict = {}, twice: dict = {
 
 
 def report(stopped: str | None = None, exit_code: int = 0, worker: str = "a", **counters: object) -> WorkerReport:
-    return WorkerReport("run-a", worker, "here", 1, Counters(**counters), stopped, exit_code)
+    return WorkerReport("run-a", worker, "here", 1, Counters(**counters), stopped=stopped, exit_code=exit_code)
 
 
 def summary(

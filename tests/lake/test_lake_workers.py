@@ -1,16 +1,18 @@
 """What each process of a run reports about itself, for the progress and the summary."""
 
-import os
-import threading
-from collections.abc import Callable
-
 import pytest
 from memory_store import KillableStore
 
 from deepo_beam.engine import Counters
 from deepo_beam.errors import ObjectNotFoundError, StorageError
-from deepo_beam.lake import workers
-from deepo_beam.lake.workers import Heartbeat, WorkerReport, new_worker_id, read_reports, write_report
+from deepo_beam.lake.workers import (
+    LAUNCHER,
+    WorkerReport,
+    new_worker_id,
+    read_all_reports,
+    read_reports,
+    write_report,
+)
 
 OUT, RUN = "mem://out", "run-a"
 
@@ -68,59 +70,15 @@ def test_a_report_that_vanishes_while_they_are_read_is_passed_over() -> None:
     assert [one.worker for one in read_reports(OUT, RUN, store)] == ["2222bbbb"]
 
 
-# --- the heartbeat -----------------------------------------------------------------------------------
+def test_what_only_holds_the_output_labels_nothing(store: KillableStore) -> None:
+    write_report(OUT, report(LAUNCHER), store)
+    write_report(OUT, report("launcher-0a1b2c3d"), store)
+    write_report(OUT, report(), store)
+    assert read_reports(OUT, RUN, store) == [report()]
+    assert len(read_all_reports(OUT, store)) == 3
 
 
-@pytest.fixture
-def start(store: KillableStore, monkeypatch: pytest.MonkeyPatch):
-    """Starts heartbeats that beat every 5 ms and are closed at the end."""
-    monkeypatch.setattr(workers, "BEAT_S", 0.005)
-    begun: list[Heartbeat] = []
-
-    def make(look: Callable[[], tuple[Counters, str | None, int]], into: KillableStore = store) -> Heartbeat:
-        begun.append(Heartbeat(OUT, RUN, "0a1b2c3d", look, into))
-        return begun[-1]
-
-    yield make
-    for heartbeat in begun:
-        heartbeat.close()
-
-
-def test_a_heartbeat_writes_what_it_sees_at_will(store: KillableStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "BEAT_S", 3600.0)
-    heartbeat = Heartbeat(OUT, RUN, "0a1b2c3d", lambda: (Counters(calls=3), "a signal", 5), store)
-    assert store.objects == {}
-    heartbeat.beat()
-    heartbeat.close()
-    (seen,) = read_reports(OUT, RUN, store)
-    assert (seen.counters, seen.stopped, seen.exit_code, seen.pid) == (Counters(calls=3), "a signal", 5, os.getpid())
-
-
-def test_a_heartbeat_beats_by_itself_until_it_is_closed(store: KillableStore, start) -> None:
-    beats = threading.Semaphore(0)
-
-    def look() -> tuple[Counters, None, int]:
-        beats.release()
-        return Counters(), None, 0
-
-    heartbeat = start(look)
-    for _ in range(3):
-        assert beats.acquire(timeout=10)
-    heartbeat.close()
-    assert len(store.writes) >= 2
-    assert not heartbeat._thread.is_alive()
-
-
-def test_a_store_that_fails_stops_no_heartbeat_but_fails_a_beat_that_was_asked_for(start) -> None:
-    failed = threading.Semaphore(0)
-
-    class Full(KillableStore):
-        def write_bytes(self, uri: str, data: bytes) -> None:
-            failed.release()
-            raise StorageError("no space left")
-
-    heartbeat = start(lambda: (Counters(), None, 0), Full())
-    for _ in range(3):
-        assert failed.acquire(timeout=10)
-    with pytest.raises(StorageError, match="no space left"):
-        heartbeat.beat()
+def test_a_heartbeat_that_cannot_be_read_is_named(store: KillableStore) -> None:
+    store.write_bytes(f"{OUT}/workers/{RUN}-0a1b2c3d.json", b'{"run_id": "run-a", "mood": "fine"}')
+    with pytest.raises(StorageError, match=r"0a1b2c3d\.json is no heartbeat .* another version"):
+        read_all_reports(OUT, store)

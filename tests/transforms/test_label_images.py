@@ -19,6 +19,7 @@ from deepo_beam.config import LabelConfig
 from deepo_beam.emulator.testing import RunningEmulator
 from deepo_beam.errors import AuthenticationError, ConfigError, ErrorCode, PreflightError
 from deepo_beam.identity import canonical_crop, image_id
+from deepo_beam.lake.stops import Stop
 from deepo_beam.preflight import prepare
 from deepo_beam.service import ServiceTransport
 from deepo_beam.transforms import FlattenPredictions, LabelBuckets, LabelImages, _process
@@ -289,7 +290,7 @@ def test_a_stop_reaches_processes_that_run_and_those_that_begin_later(
     later = prepare(LabelConfig(spec="echo-v1"))
     after = _process.acquire(later)
     for process in (before, after):
-        assert process._look()[1:] == ("a signal", 5)
+        assert process.look().stop == Stop("a signal", 5)
     _process.release(running)
     _process.release(later)
     assert run(pictures(2)) == []

@@ -1,0 +1,218 @@
+"""A process's heartbeat: what it tells, and what it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from memory_store import KillableStore
+
+from deepo_beam.engine import Counters
+from deepo_beam.errors import StorageError
+from deepo_beam.lake import heartbeat
+from deepo_beam.lake.heartbeat import IDLE_S, Activity, Heartbeat
+from deepo_beam.lake.holder import Holder
+from deepo_beam.lake.lease import BEAT_S, LEASE_S
+from deepo_beam.lake.stops import Stop, ask_to_stop, asked_to_stop
+from deepo_beam.lake.workers import WorkerReport, read_reports, write_report
+
+OUT, RUN = "mem://out", "run-a"
+
+
+@dataclass
+class Worker:
+    """Stands for a process's engine, and notes what it is told."""
+
+    activity: Activity = field(default_factory=lambda: Activity(Counters(calls=3), idle=False, stop=None))
+    told: list[object] = field(default_factory=list)
+
+    def look(self) -> Activity:
+        return self.activity
+
+    def share_rate(self, sharers: int) -> None:
+        self.told.append(sharers)
+
+    def stop(self, reason: str) -> None:
+        self.told.append(reason)
+
+    def abandon(self, error: Exception) -> None:
+        self.told.append(str(error))
+
+    def crash(self, error: BaseException) -> None:
+        self.told.append(error)
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store() -> KillableStore:
+    store = KillableStore()
+    store.write_bytes(f"{OUT}/workers/holder.json", Holder(RUN, "here", 1, "now").encode())
+    return store
+
+
+@pytest.fixture
+def start(store: KillableStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Heartbeat]:
+    """Makes heartbeats that beat when they are told to, and no more."""
+    monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda thread: None)
+    monkeypatch.setattr(heartbeat.threading.Thread, "join", lambda thread: None)
+
+    def make(worker: Worker, name: str = "0a1b2c3d", *, alone: bool = False, locked: bool = True) -> Heartbeat:
+        report = WorkerReport.of_this_process(RUN, name, 0)
+        return Heartbeat(OUT, report, worker, alone=alone, locked=locked, store=store, clock=clock)
+
+    return make
+
+
+def test_it_reports_what_the_process_does(start, store: KillableStore) -> None:
+    worker = Worker()
+    beating = start(worker)
+    beating.beat()
+    worker.activity = Activity(Counters(calls=5), idle=False, stop=Stop("a signal", 5))
+    beating.beat()
+    (seen,) = read_reports(OUT, RUN, store)
+    assert (seen.beat, seen.counters.calls, seen.stopped, seen.exit_code) == (2, 5, "a signal", 5)
+
+
+def test_alone_under_a_lock_it_may_post_at_once_and_for_good(start, clock: Clock) -> None:
+    worker = Worker()
+    beating = start(worker, alone=True)
+    clock.now += 1e9
+    assert beating.lease_left_s() > 0
+    beating.beat()
+    assert worker.told == []
+
+
+def test_with_others_a_newcomer_waits_one_lease_and_shares_the_rate(start, clock: Clock) -> None:
+    first, second = Worker(), Worker()
+    old = start(first, "1111aaaa")
+    for _ in range(5):
+        old.beat()
+        clock.now += BEAT_S
+    assert first.told[-1] == 1
+    assert old.lease_left_s() > 0
+    new = start(second, "2222bbbb")
+    for _ in range(4):
+        old.beat()
+        new.beat()
+        assert new.lease_left_s() <= 0 or clock.now >= 100 + 5 * BEAT_S + LEASE_S
+        clock.now += BEAT_S
+    new.beat()
+    assert (first.told[-1], second.told[-1]) == (2, 2)
+    assert new.lease_left_s() > 0
+
+
+def test_a_process_that_was_silent_for_a_lease_may_not_post_until_it_has_waited_again(start, clock: Clock) -> None:
+    beating = start(Worker())
+    for _ in range(5):
+        beating.beat()
+        clock.now += BEAT_S
+    clock.now += LEASE_S
+    assert beating.lease_left_s() <= 0
+    beating.beat()
+    assert beating.lease_left_s() <= 0
+
+
+def test_an_idle_process_leaves_its_share_to_the_others_and_comes_back_as_a_newcomer(start, clock: Clock) -> None:
+    busy, idle = Worker(), Worker()
+    one, other = start(busy, "1111aaaa"), start(idle, "2222bbbb")
+    idle.activity = Activity(Counters(), idle=True, stop=None)
+    for _ in range(6):
+        one.beat()
+        other.beat()
+        clock.now += BEAT_S
+    assert clock.now - 100 > IDLE_S
+    assert busy.told[-1] == 1
+    assert other.lease_left_s() <= 0
+    idle.activity = Activity(Counters(), idle=False, stop=None)
+    other.beat()
+    one.beat()
+    assert other.lease_left_s() <= 0
+    assert busy.told[-1] == 2
+
+
+def test_a_process_of_a_run_that_another_has_replaced_posts_no_more(start, store: KillableStore, clock: Clock) -> None:
+    worker = Worker()
+    beating = start(worker, alone=True, locked=False)
+    beating.beat()
+    assert beating.lease_left_s() == LEASE_S
+    store.write_bytes(f"{OUT}/workers/holder.json", Holder("run-b", "there", 7, "later").encode())
+    clock.now += BEAT_S
+    beating.beat()
+    assert worker.told[-1] == (
+        "run run-a was silent for too long: run run-b, pid 7 on there since later holds the output now and goes on"
+    )
+    assert beating.lease_left_s() == LEASE_S - BEAT_S  # and is not renewed
+
+
+def test_a_launcher_that_let_the_output_go_stops_its_workers(start, store: KillableStore) -> None:
+    worker = Worker()
+    store.delete(f"{OUT}/workers/holder.json")
+    start(worker, locked=False).beat()
+    assert "does not hold the output any more" in worker.told[-1]
+
+
+def test_what_stops_one_process_stops_all_of_the_run(start, store: KillableStore) -> None:
+    sick, well = Worker(), Worker()
+    one, other = start(sick, "1111aaaa"), start(well, "2222bbbb")
+    sick.activity = Activity(Counters(), idle=False, stop=Stop("the key was refused", 6))
+    one.beat()
+    other.beat()
+    assert "the key was refused" in well.told
+    assert asked_to_stop(OUT, RUN, store) == Stop("the key was refused", 6)
+
+
+def test_what_the_launcher_asks_for_is_told(start, store: KillableStore) -> None:
+    worker = Worker()
+    assert asked_to_stop(OUT, RUN, store) is None
+    ask_to_stop(OUT, RUN, Stop("Ctrl-C"), store)
+    start(worker).beat()
+    assert worker.told[0] == "Ctrl-C"
+
+
+def test_processes_of_other_runs_share_no_rate(start, store: KillableStore) -> None:
+    write_report(OUT, WorkerReport.of_this_process("run-z", "9999ffff", 0), store)
+    worker = Worker()
+    start(worker).beat()
+    assert worker.told == [1]
+
+
+def test_a_missed_beat_is_no_end_but_a_bug_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.005)
+    crashed, failures = threading.Event(), iter([StorageError("no space left"), StorageError("again"), KeyError("bug")])
+
+    class Failing(KillableStore):
+        def write_bytes(self, uri: str, data: bytes) -> None:
+            raise next(failures)
+
+    class Crashing(Worker):
+        def crash(self, error: BaseException) -> None:
+            super().crash(error)
+            crashed.set()
+
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    worker, report = Crashing(), WorkerReport.of_this_process(RUN, "0a1b2c3d", 0)
+    beating = Heartbeat(OUT, report, worker, alone=True, locked=True, store=Failing())
+    assert crashed.wait(10)
+    beating.close()
+    assert [repr(error) for error in worker.told] == ["KeyError('bug')"]
+
+
+def test_the_report_is_json_that_others_can_read(start, store: KillableStore) -> None:
+    start(Worker()).beat()
+    values = json.loads(store.objects[f"{OUT}/workers/{RUN}-0a1b2c3d.json"])
+    assert values["counters"]["calls"] == 3
