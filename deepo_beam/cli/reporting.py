@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from deepo_beam.lake.summary import Summary
 
 
-# What every import of plain apache-beam says, by its version; nothing here needs either.
-_BEAM_NOISE = ("apitools not found", "crcmod package not found")
+# What plain apache-beam says at each import or start of a worker, by its version; nothing here needs any of it.
+_BEAM_NOISE = ("apitools not found", "crcmod package not found", "No semi_persistent_directory found")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -45,12 +46,19 @@ def set_up_logging(level: str, style: str) -> None:
     handler.addFilter(_is_news)
     handler.setFormatter(_JsonFormatter() if style == "json" else plain)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    threading.excepthook = _tell_of_thread
+
+
+def _tell_of_thread(args: threading.ExceptHookArgs) -> None:
+    """As Python does it, but for the end of a worker process, of which the command has a sentence of its own."""
+    if not str(args.exc_value).startswith("Worker subprocess exited"):
+        threading.__excepthook__(args)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not what plain Beam says at each import, nor its traceback of an error that the command reports in a line."""
+    """Not what Beam says every time, nor its traceback of an error that the command reports in a line."""
     error = record.exc_info[1] if record.exc_info else None
-    return not record.getMessage().startswith(_BEAM_NOISE) and not isinstance(error, DeepoBeamError)
+    return not any(noise in record.getMessage() for noise in _BEAM_NOISE) and not isinstance(error, DeepoBeamError)
 
 
 def print_summary(summary: Summary) -> None:

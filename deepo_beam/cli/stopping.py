@@ -33,7 +33,8 @@ def on_signals(plan: RunPlan) -> Iterator[None]:
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
-        yield
+        with _process.launching():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import signal
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -23,6 +26,7 @@ from deepo_beam.service import JournalWriter, ServiceTransport
 _lock = threading.Lock()
 _processes: dict[str, LabellingProcess] = {}
 _stop_reason: str | None = None
+_is_launcher = False
 
 
 class LabellingProcess:
@@ -43,6 +47,8 @@ class LabellingProcess:
             self._ending = self._ending.pop_all()
 
     def _start(self, plan: RunPlan) -> None:
+        if plan.launched and not _is_launcher:
+            _leave_ctrl_c_to_launcher()
         worker = new_worker_id()
         if plan.output is not None:
             self._ending.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
@@ -144,6 +150,26 @@ def release(plan: RunPlan) -> None:
 def is_alone(runner: PipelineRunner, options: PipelineOptions) -> bool:
     """Whether one process labels all buckets: Beam's own runner, in memory."""
     return isinstance(runner, FnApiRunner) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
+
+
+@contextmanager
+def launching() -> Iterator[None]:
+    """While the block runs, this process is the one that began a run and will be told to stop."""
+    global _is_launcher
+    _is_launcher = True
+    try:
+        yield
+    finally:
+        _is_launcher = False
+
+
+def _leave_ctrl_c_to_launcher() -> None:
+    """A terminal sends Ctrl-C to the workers of a launcher, too; they are to stop in order, when they are told.
+
+    By the C library, for Python lets only the main thread do it, which in a worker is Beam's.
+    """
+    with suppress(AttributeError):  # no such function in this C library: then Ctrl-C ends workers at once
+        ctypes.CDLL(None).signal(signal.SIGINT.value, signal.SIG_IGN.value)
 
 
 def will_stop(reason: str) -> None:

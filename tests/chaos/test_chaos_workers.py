@@ -1,5 +1,6 @@
 """What else may die: the service, and one worker of several."""
 
+import json
 import os
 import signal
 import subprocess
@@ -79,3 +80,22 @@ def test_a_service_that_dies_and_forgets_its_tasks_loses_no_image(tmp_path: Path
             chaos.check(failures=True)
             assert '"task_lost"' in out
         assert KILLS
+
+
+def test_ctrl_c_on_a_run_with_several_workers_stops_all_of_them_in_order(tmp_path: Path) -> None:
+    seed = 100 * SEED + 60
+    with seeded(seed) as rng, running_emulator(latency=0.3, seed=seed) as service:
+        chaos = Chaos(tmp_path, service, rng, ("--rate", "40/s"))
+        chaos.make_photos()
+        process = chaos.start(*TWO_WORKERS)
+        while_posting(chaos, process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 5, err
+        summary = json.loads(out)
+        assert "SIGINT" in summary["stopped"]
+        assert summary["calls"] == service.stats()["accepted"] < summary["listed"]
+        assert summary["possibly_billed_twice"] == 0
+        assert "Traceback" not in err
+        chaos.finish()
+        chaos.check()

@@ -18,8 +18,8 @@ from deepo_beam.emulator.testing import running_emulator
 from deepo_beam.engine.core import Core
 from deepo_beam.transforms import _process
 
-COUNT = 60
-RATE = 40  # per second: the run takes 1.5 s at least
+COUNT = 200
+RATE = 40  # per second: the run takes 5 s at least
 
 
 def start(folder, service, *flags):
