@@ -19,6 +19,7 @@ from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.inputs import InputOptions
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
 from deepo_beam.lake.listing import write_listing
+from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.plan import PlannedEntry, share_calls
 from deepo_beam.lake.tally import Segments, calls_by_image
 from deepo_beam.preflight import prepare
@@ -158,7 +159,7 @@ class _LabelBucketFn(PlanBucketFn):
             segments = self.read_journal(bucket)
             planned = self.plan_images(images, self.states(bucket, segments))
             if self._plan.output is not None and self._accounted:
-                write_listing(self._plan.output, self._plan.run_id, bucket, planned)
+                write_listing(self._plan.output, self._plan.run_id, bucket, planned, PATIENT)
             self._buckets[bucket] = (timestamp, window)
             works = []
             for entry in planned:

@@ -14,6 +14,7 @@ from deepo_beam.inputs import with_times
 from deepo_beam.lake.estimate import Estimate, count_bucket, estimate
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.merge import ImageState
+from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.plan import PlannedEntry, plan_bucket
 from deepo_beam.lake.publish import coverage, load_intents
 from deepo_beam.lake.tally import Segments, states_of
@@ -41,11 +42,11 @@ class PlanBucketFn(beam.DoFn):
         """What is published does not change while this run holds the output."""
         self._covered: dict[int, frozenset[str]] = {}
         if self._plan.output is not None:
-            self._covered = coverage(load_intents(self._plan.output)[0])
+            self._covered = coverage(load_intents(self._plan.output, PATIENT)[0])
 
     def read_journal(self, bucket: int) -> Segments:
         """All that is known of a bucket, by segment."""
-        return {} if self._plan.output is None else Journal(self._plan.output).read_records(bucket)
+        return {} if self._plan.output is None else Journal(self._plan.output, PATIENT).read_records(bucket)
 
     def states(self, bucket: int, segments: Segments) -> dict[str, ImageState]:
         """The same by image."""

@@ -52,6 +52,16 @@ class Chaos:
     def lake(self) -> Path:
         return self.folder / "lake"
 
+    @property
+    def output(self) -> Path:
+        """The same, as the command calls it."""
+        return self.lake
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Before the command."""
+        return ()
+
     def make_photos(self, count: int = IMAGES) -> None:
         """Tiny images, distinct by what follows the last block, which no reader looks at."""
         (self.folder / "photos").mkdir()
@@ -59,17 +69,10 @@ class Chaos:
             (self.folder / "photos" / f"{number:05d}.gif").write_bytes(_GIF + number.to_bytes(4, "big"))
 
     def start(self, *beam: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "deepo_beam", "label", str(self.folder / "photos"), "--output", str(self.lake)]
-        command += [
-            "--spec",
-            "echo-v1",
-            "--json",
-            "--quiet",
-            "--buckets",
-            "5",
-            *self.flags,
-            *(["--", *beam] if beam else []),
-        ]
+        photos, output = str(self.folder / "photos"), str(self.output)
+        command = [*self.prefix, sys.executable, "-m", "deepo_beam", "label", photos, "--output", output]
+        command += ["--spec", "echo-v1", "--json", "--quiet", "--buckets", "5", *self.flags]
+        command += ["--", *beam] if beam else []
         environment = {**os.environ, "DEEPOMATIC_API_URL": self.service.url, "DEEPOMATIC_API_KEY": "any"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, start_new_session=True, **pipes)
