@@ -99,3 +99,17 @@ def test_ctrl_c_on_a_run_with_several_workers_stops_all_of_them_in_order(tmp_pat
         assert "Traceback" not in err
         chaos.finish()
         chaos.check()
+
+
+def test_two_workers_spend_a_budget_to_the_last_call_and_no_further(tmp_path: Path) -> None:
+    seed = 100 * SEED + 65
+    with seeded(seed) as rng, running_emulator(latency=0.1, seed=seed) as service:
+        chaos = Chaos(tmp_path, service, rng, ("--max-calls", "123"))
+        chaos.make_photos()
+        out, err = chaos.start(*TWO_WORKERS).communicate(timeout=90)
+        summary = json.loads(out)
+        assert (summary["exit_code"], summary["calls"], summary["calls_unused"]) == (5, 123, 0), err
+        assert service.stats()["accepted"] == 123
+        chaos.flags = ()
+        chaos.finish()
+        chaos.check()
