@@ -25,8 +25,9 @@ from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError, RunStoppedError
 from deepo_beam.inputs import expand_input
 from deepo_beam.lake.compact import NIGHTS, compact
+from deepo_beam.lake.complete import roll_forward
 from deepo_beam.lake.estimate import Estimate
-from deepo_beam.lake.publish import is_published, roll_forward, run_uri
+from deepo_beam.lake.publish import is_published, run_uri
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id

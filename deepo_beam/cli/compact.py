@@ -15,9 +15,9 @@ def compact(output: Annotated[str, typer.Argument(metavar="DIR", help="An output
     from deepo_beam.errors import ConfigError
     from deepo_beam.identity import normalise_uri
     from deepo_beam.lake.compact import compact as compact_output
+    from deepo_beam.lake.complete import roll_forward
     from deepo_beam.lake.dataset import find_dataset
     from deepo_beam.lake.lock import held_output
-    from deepo_beam.lake.publish import roll_forward
 
     uri = normalise_uri(output).rstrip("/")
     dataset = find_dataset(uri)

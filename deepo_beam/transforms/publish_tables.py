@@ -10,12 +10,12 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms import combiners
 
 from deepo_beam.errors import ObjectNotFoundError
+from deepo_beam.lake.complete import complete
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.listing import read_listing
+from deepo_beam.lake.manifest import PublishedFile
 from deepo_beam.lake.publish import (
     Intent,
-    PublishedFile,
-    commit,
     coverage,
     load_intents,
     plan_publish,
@@ -44,7 +44,7 @@ class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
         self._plan = plan
 
     def expand(self, buckets: PCollection[int]) -> PCollection[Summary]:
-        """Tally every bucket, write the intent, write its shards, commit."""
+        """Tally every bucket, write the intent, write its shards, check the accounts, commit."""
         plan = self._plan
         intent = (
             buckets
@@ -58,7 +58,9 @@ class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
             | "SpreadShards" >> beam.Reshuffle()
             | "WriteShard" >> beam.ParDo(_WriteShardFn(plan)).with_output_types(PublishedFile)
         )
-        return intent | "Commit" >> beam.Map(_commit, plan, beam.pvalue.AsList(files)).with_output_types(Summary)
+        return intent | "CheckAccountsAndCommit" >> beam.Map(
+            _commit, plan, beam.pvalue.AsList(files)
+        ).with_output_types(Summary)
 
 
 class _CoveredFn(beam.DoFn):
@@ -117,7 +119,7 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:
     assert plan.output is not None
-    return commit(plan.output, intent, files, seconds=_seconds_since(plan))
+    return complete(plan.output, intent, files, seconds=_seconds_since(plan))
 
 
 def _seconds_since(plan: RunPlan) -> float:
