@@ -26,8 +26,10 @@ from deepo_beam.errors import ConfigError, RunStoppedError
 from deepo_beam.inputs import expand_input
 from deepo_beam.lake.compact import NIGHTS, compact
 from deepo_beam.lake.complete import roll_forward
+from deepo_beam.lake.dataset import find_dataset
 from deepo_beam.lake.estimate import Estimate
 from deepo_beam.lake.publish import is_published, run_uri
+from deepo_beam.lake.snapshot import snapshot_uri, write_snapshot
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
@@ -143,7 +145,18 @@ def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> S
     build(pipeline, config, plan)
     with _deadline(config.deadline):
         _run(pipeline)
-    return read_summary(plan)
+    summary = read_summary(plan)
+    if config.publish == "all":
+        _write_snapshot(plan)
+    return summary
+
+
+def _write_snapshot(plan: RunPlan) -> None:
+    """Of everything known, from this process: it reads the journal and calls nothing."""
+    assert plan.output is not None
+    dataset = find_dataset(plan.output)
+    assert dataset is not None
+    write_snapshot(plan.output, dataset, plan.run_id, snapshot_uri(plan.output, plan.run_id))
 
 
 def _run(pipeline: beam.Pipeline) -> None:

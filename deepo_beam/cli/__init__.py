@@ -16,6 +16,7 @@ from deepo_beam.cli.compact import compact
 from deepo_beam.cli.emulator import emulator
 from deepo_beam.cli.label import label
 from deepo_beam.cli.plan import plan
+from deepo_beam.cli.publish import publish
 from deepo_beam.cli.specs import specs
 from deepo_beam.cli.verify import verify
 from deepo_beam.errors import DeepoBeamError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("label")(label)
 app.command("plan")(plan)
+app.command("publish")(publish)
 app.command("verify")(verify)
 app.command("compact")(compact)
 app.command("specs")(specs)

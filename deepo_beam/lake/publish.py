@@ -7,27 +7,20 @@ so that whoever finds it without ``_SUCCESS`` can finish it: names and contents 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.manifest import PublishedFile, write_manifest
-from deepo_beam.lake.merge import ImageState
-from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
+from deepo_beam.lake.shard import ROWS_PER_SHARD, Outcome, Shard
 from deepo_beam.lake.summary import Summary
-from deepo_beam.lake.tables import FailedImage, TableFile, errors_table, images_table, labels_table
 from deepo_beam.lake.tally import BucketTally, states_of, to_publish
 from deepo_beam.records import Record
-from deepo_beam.types import Status
 
-ROWS_PER_SHARD = 500_000  # of images and labels together
-_IMAGES_AT_ONCE = 4_000  # as Python objects; as Arrow they take a tenth of the memory
 PUBLISHED = frozenset(("finished",))  # the kinds of record that tables are made of
-TABLES = {"labels": LABELS, "images": IMAGES, "errors": ERRORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,26 +157,16 @@ def write_shard(
     Raises:
         StorageError: some of it may have been written; write it again.
     """
-    journal = Journal(output, store)
-    tables = {name: TableFile(schema) for name, schema in TABLES.items()}
-    waiting: list[ImageState] = []
+    journal, shard = Journal(output, store), Shard()
     for bucket in intent.shards[number]:
-        waiting += _publishable(journal, intent, bucket, covered.get(bucket, frozenset()))
-        if len(waiting) >= _IMAGES_AT_ONCE:
-            _add_rows(tables, waiting)
-            waiting = []
-    _add_rows(tables, waiting)
-    files = []
-    for name, table in tables.items():
-        path = f"{name}/run_id={intent.run_id}/part-{number:05d}.parquet"
-        data = table.close()
-        store.write_bytes(store.join(output, path), data)
-        files.append(PublishedFile(path, table.rows, len(data), hashlib.sha256(data).hexdigest()))
-    return files
+        shard.add(_publishable(journal, intent, bucket, covered.get(bucket, frozenset())))
+    return shard.write(output, f"run_id={intent.run_id}/", number, store)
 
 
-def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozenset[str]) -> list[ImageState]:
-    return to_publish(states_of(segments_to_publish(journal, intent, bucket, covered, PUBLISHED), covered))
+def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozenset[str]) -> Iterator[Outcome]:
+    for state in to_publish(states_of(segments_to_publish(journal, intent, bucket, covered, PUBLISHED), covered)):
+        assert state.to_publish is not None
+        yield Outcome(state.to_publish.result, state.failed_since_us)
 
 
 def segments_to_publish(
@@ -209,19 +192,6 @@ def segments_to_publish(
             " restore it from a copy"
         )
     return {name: found for name, found in records.items() if is_covered(name, covered) or name in names}
-
-
-def _add_rows(tables: Mapping[str, TableFile], states: Iterable[ImageState]) -> None:
-    results, failed = [], []
-    for state in states:
-        assert state.to_publish is not None
-        result = state.to_publish.result
-        results.append(result)
-        if result.status is Status.FAILED:
-            failed.append(FailedImage(result, state.failed_since_us or result.finished_us, result.finished_us))
-    tables["labels"].add(labels_table(results))
-    tables["images"].add(images_table(results))
-    tables["errors"].add(errors_table(failed))
 
 
 def commit(

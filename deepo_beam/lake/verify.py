@@ -16,8 +16,9 @@ from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.accounting import doubled, named
 from deepo_beam.lake.journal import COMPACTED, Journal, Store
 from deepo_beam.lake.manifest import PublishedFile, complete_runs, read_manifest
-from deepo_beam.lake.publish import TABLES, Intent, load_intents
+from deepo_beam.lake.publish import Intent, load_intents
 from deepo_beam.lake.records import decode_records
+from deepo_beam.lake.shard import TABLES
 
 _KEYS = ["image_id", "task_id", "finished_at"]  # one labelling
 _NO_KIND = frozenset(("",))  # of record: a segment is read and checked, and nothing made of it

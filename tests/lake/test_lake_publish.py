@@ -16,7 +16,6 @@ from deepo_beam.lake.journal import Journal, segment_name
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.publish import (
-    ROWS_PER_SHARD,
     Intent,
     commit,
     coverage,
@@ -30,6 +29,7 @@ from deepo_beam.lake.publish import (
     write_shard,
 )
 from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
+from deepo_beam.lake.shard import ROWS_PER_SHARD
 from deepo_beam.lake.summary import Summary, summarise
 from deepo_beam.lake.tally import BucketTally, tally_bucket
 from deepo_beam.records import Finished, Record
