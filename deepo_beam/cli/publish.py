@@ -60,6 +60,8 @@ def publish(
         if everything or wanted or to is not None:
             known = known_labels(uri) if wanted else []
             chosen = choose_thresholds(wanted, known, all_scores=dataset.show_discarded)
+            if chosen and dataset.max_predictions is not None:
+                typer.echo(f"note: answers were cut at --max-predictions {dataset.max_predictions}", err=True)
             made = write_snapshot(uri, dataset, run_id, folder, thresholds=chosen)
             typer.echo(f"snapshot of {made.images:,} images, {made.labels:,} labels: {made.folder}")
     for summary in summaries:

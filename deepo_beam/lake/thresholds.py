@@ -93,7 +93,7 @@ def apply_thresholds(result: ImageResult, thresholds: Mapping[int, float]) -> Im
     A label is predicted if its score is not below its threshold. Where that was decided again, both lists are sorted by
     falling score, as the API does. The status follows; a failed result stays as it is.
     """
-    if result.outputs is None or result.status is Status.FAILED:
+    if not thresholds or result.outputs is None or result.status is Status.FAILED:
         return result
     outputs = [_decide(output, thresholds) for output in json.loads(result.outputs)]
     predicted = any(output["labels"]["predicted"] for output in outputs)

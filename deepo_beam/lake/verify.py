@@ -133,20 +133,23 @@ def _check_file(output: str, folder: str, file: PublishedFile, found: Verificati
         found.find("unreadable", path, f"{error}: {mend}")
         return None
     found.checked["files"] += 1
+    wrong = None
     if len(data) != file.size_bytes:
-        found.find("altered", path, f"it has {len(data):,} bytes, and had {file.size_bytes:,}: {mend}")
+        wrong = f"it has {len(data):,} bytes, and had {file.size_bytes:,}"
     elif hashlib.sha256(data).hexdigest() != file.sha256:
-        found.find("altered", path, f"its bytes are not those that were written (SHA-256): {mend}")
+        wrong = "its bytes are not those that were written (SHA-256)"
+    keys = None
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as parquet:
             rows = parquet.metadata.num_rows
             keys = parquet.read(columns=_KEYS, use_threads=False) if file.path.startswith("images/") else None
+        found.checked["rows"] += rows
+        if wrong is None and rows != file.rows:
+            wrong = f"it has {rows:,} rows, and its manifest says {file.rows:,}"
     except (pa.ArrowException, OSError) as error:
-        found.find("unreadable", path, f"no Parquet file ({error}): {mend}")
-        return None
-    found.checked["rows"] += rows
-    if rows != file.rows:
-        found.find("altered", path, f"it has {rows:,} rows, and had {file.rows:,}: {mend}")
+        wrong = f"{wrong}, and is no Parquet file any more" if wrong else f"it is no Parquet file ({error})"
+    if wrong is not None:
+        found.find("altered", path, f"{wrong}: {mend}")
     return keys if keys is not None and keys.column_names == _KEYS else None
 
 
