@@ -111,6 +111,8 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     if dataset is not None:
         for summary in roll_forward(config.output_uri):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
+            if summary.accounting:
+                _log.error("the accounts of run %s do not add up: %s", summary.run_id, summary.accounting)
         if replaced := compact(config.output_uri, dataset.buckets, at_least=NIGHTS):
             _log.info("compacted %d segments of the journal", replaced)
     config = config.model_copy(update={"run_id": config.run_id or new_run_id()})
