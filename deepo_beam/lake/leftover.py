@@ -8,7 +8,7 @@ import time
 from deepo_beam import storage
 from deepo_beam.lake.complete import complete
 from deepo_beam.lake.dataset import Dataset
-from deepo_beam.lake.journal import Journal, Store
+from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.manifest import versions
 from deepo_beam.lake.publish import coverage, load_intents, plan_publish, run_uri, write_intent, write_shard
 from deepo_beam.lake.summary import Summary, summarise
@@ -33,12 +33,13 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
     started = time.monotonic()
     done, _ = load_intents(output, store)
     covered, journal = coverage(done), Journal(output, store)
-    tallies = [
-        tally_bucket(
-            bucket, [], journal.read_records(bucket, COUNTED), covered=covered.get(bucket, frozenset()), run_id=run_id
-        )
-        for bucket in range(dataset.buckets)
-    ]
+    tallies = []
+    for bucket in range(dataset.buckets):
+        before = covered.get(bucket, frozenset())
+        if all(is_covered(name, before) for name in journal.segments(bucket)):
+            continue  # nothing is left of it, and reading it is all that this costs
+        records = journal.read_records(bucket, COUNTED)
+        tallies.append(tally_bucket(bucket, [], records, covered=before, run_id=run_id))
     if not any(tally.images for tally in tallies):
         return None
     kind, _, model_id = dataset.model.partition(" ")
