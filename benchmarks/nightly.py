@@ -2,9 +2,9 @@
 
 ``.venv/bin/python benchmarks/nightly.py [--images 1000000] [--nights 30] [--folder DIR]``
 
-The journal is written as so many nights would have left it, then ``plan`` and ``label`` run as commands, before and
-after ``compact``. Prints seconds and peak memory of each, as JSON on the last line. A folder that is given is kept,
-and used again as it is.
+The journal and the tables are written as so many nights would have left them, then ``plan`` and ``label`` run as
+commands, before and after ``compact``, then ``verify`` and ``publish --all``. Prints seconds and peak memory of each,
+and all as JSON on the last line. A folder that is given is kept, and used again as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from deepo_beam.identity import bucket_of, image_id
 from deepo_beam.lake.dataset import Dataset, write_dataset
 from deepo_beam.lake.journal import Journal, segment_name
 from deepo_beam.lake.publish import Intent, commit, write_intent
+from deepo_beam.lake.shard import Outcome, Shard
 from deepo_beam.lake.summary import Summary
 from deepo_beam.records import Claimed, Finished, Reason
 from deepo_beam.types import Facts, ImageInfo, ImageRef, ImageResult, ModelKind, ModelRef, Status, Timings
@@ -64,23 +65,25 @@ def finished(run_id: str, image: ImageRef) -> Finished:
 
 
 def make_output(output: str, images: int, nights: int, host: str) -> None:
-    """A journal, and intents of complete runs; the tables themselves nobody looks at here."""
+    """A journal, and what as many complete runs leave beside it."""
     dataset = Dataset.of(MODEL, api_host=host, show_discarded=False, max_predictions=None, buckets=BUCKETS)
     write_dataset(output, dataset)
     journal = Journal(output)
     for night in range(nights):
         run_id = f"night-{night:03d}"
         buckets: dict[int, list[ImageRef]] = {}
+        shard = Shard()
         for image in refs(images, night, nights):
             buckets.setdefault(bucket_of(image.image_id, BUCKETS), []).append(image)
         names = (segment_name(run_id, "0" * 8, 1), segment_name(run_id, "0" * 8, 2))
         for bucket, found in buckets.items():
             claims = [Claimed(run_id, image.image_id, 0, 1, Reason.FIRST, 0) for image in found]
             journal.append(bucket, names[0], claims)
-            journal.append(bucket, names[1], [finished(run_id, image) for image in found])
+            journal.append(bucket, names[1], outcomes := [finished(run_id, image) for image in found])
+            shard.add(Outcome(outcome.result, None) for outcome in outcomes)
         summary = Summary(run_id, output, str(MODEL), 21)
-        intent = write_intent(output, Intent(run_id, dict.fromkeys(buckets, names), (), summary))
-        commit(output, intent, [])
+        intent = write_intent(output, Intent(run_id, dict.fromkeys(buckets, names), (tuple(buckets),), summary))
+        commit(output, intent, shard.write(output, f"run_id={run_id}/", 0))
 
 
 def make_list(path: Path, images: int) -> None:
@@ -126,6 +129,8 @@ def main() -> None:
         measured["compact"] = timed("compact", output, url=service.url)
         measured["plan, compacted"] = timed("plan", *common, url=service.url)
         measured["label, nothing new"] = timed("label", *common, "--quiet", url=service.url)
+        measured["verify"] = timed("verify", output, "--json", url=service.url)
+        measured["publish --all"] = timed("publish", output, "--all", url=service.url)
         for name, numbers in measured.items():
             print(f"{name:20} {numbers}")
         print(json.dumps({"images": options.images, "nights": options.nights, **measured}))

@@ -25,9 +25,12 @@ from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError, RunStoppedError, StorageError
 from deepo_beam.inputs import expand_input
 from deepo_beam.lake.compact import NIGHTS, compact
+from deepo_beam.lake.complete import roll_forward
+from deepo_beam.lake.dataset import find_dataset
 from deepo_beam.lake.estimate import Estimate
 from deepo_beam.lake.holding import held_output
-from deepo_beam.lake.publish import is_published, roll_forward, run_uri
+from deepo_beam.lake.publish import is_published, run_uri
+from deepo_beam.lake.snapshot import snapshot_uri, write_snapshot
 from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
@@ -129,6 +132,8 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     if dataset is not None:
         for summary in roll_forward(config.output_uri):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
+            if summary.accounting:
+                _log.error("the accounts of run %s do not add up: %s", summary.run_id, summary.accounting)
         if replaced := compact(config.output_uri, dataset.buckets, at_least=NIGHTS):
             _log.info("compacted %d segments of the journal", replaced)
     piped = _read_standard_input(config)
@@ -162,7 +167,18 @@ def run(config: LabelConfig, plan: RunPlan, beam_flags: Sequence[str] = ()) -> S
     build(pipeline, config, plan)
     with _deadline(plan, config.deadline):
         _run(pipeline)
-    return read_summary(plan)
+    summary = read_summary(plan)
+    if config.publish == "all":
+        _write_snapshot(plan)
+    return summary
+
+
+def _write_snapshot(plan: RunPlan) -> None:
+    """Of everything known, from this process: it reads the journal and calls nothing."""
+    assert plan.output is not None
+    dataset = find_dataset(plan.output)
+    assert dataset is not None
+    write_snapshot(plan.output, dataset, plan.run_id, snapshot_uri(plan.output, plan.run_id))
 
 
 def _run(pipeline: beam.Pipeline) -> None:

@@ -26,6 +26,7 @@ from deepo_beam.units import parse_duration, parse_rate, parse_size
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_CREDENTIAL = re.compile(r"secret|token|password|credential|connection_string|key_id|api_key", re.IGNORECASE)
 _SPEC_ID = re.compile(r"[A-Za-z0-9_.-]+")
 
 M = TypeVar("M", bound="ConfigModel")
@@ -226,8 +227,23 @@ class LabelConfig(ConfigModel):
         return Credentials() if self.api_key_file is None else Credentials.from_file(self.api_key_file)
 
     def public_dict(self) -> dict[str, Any]:
-        """The configuration as JSON values, to be kept beside the tables; it never held the key."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """The configuration as JSON values, to be kept beside the tables; it never held the key.
+
+        Signatures and passwords in URLs are left out, and what looks like a credential among Beam's options is starred.
+        """
+        values = self.model_dump(mode="json", exclude_none=True)
+        values["inputs"] = [_without_credentials(text) for text in self.inputs]
+        values["beam"] = {name: "***" if _CREDENTIAL.search(name) else value for name, value in self.beam.items()}
+        return values
+
+
+def _without_credentials(text: str) -> str:
+    if not text.lower().startswith(("http://", "https://")):
+        return text
+    try:
+        return normalise_uri(text)
+    except ValueError:  # refused later, with a reason
+        return "***"
 
 
 class CommandOptions(ConfigModel):

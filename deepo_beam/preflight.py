@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 
-from deepo_beam import __version__, storage
+from deepo_beam import storage
 from deepo_beam.api import ApiSettings, Client, OutputSpec
 from deepo_beam.config import LabelConfig
 from deepo_beam.engine import EngineSettings
@@ -25,6 +24,7 @@ from deepo_beam.errors import (
 )
 from deepo_beam.inputs import InputOptions, expand_input
 from deepo_beam.lake.dataset import Dataset, check_same, find_dataset, write_dataset
+from deepo_beam.lake.manifest import versions
 from deepo_beam.lake.publish import is_published, run_uri
 from deepo_beam.run import RunPlan, new_run_id
 from deepo_beam.types import ModelKind, Payload
@@ -246,8 +246,8 @@ def _dataset(config: LabelConfig, api: ApiSettings) -> Dataset:
 
 def _open_output(config: LabelConfig, plan: RunPlan, output: str) -> None:
     """Writing the run's configuration first shows that the output can be written."""
-    versions = {"deepo_beam": __version__, "apache_beam": version("apache-beam")}
-    facts = {"versions": versions, "config": config.public_dict()}
+    model = {"kind": plan.model.kind.value, "id": plan.model.id, "version_id": plan.model_version_id}
+    facts = {"versions": versions(), "model": model, "config": config.public_dict()}
     try:
         if find_dataset(output) is None:
             write_dataset(output, _dataset(config, plan.api))

@@ -372,3 +372,12 @@ def test_a_misspelt_option_of_the_command_is_told_apart(tmp_path: Path) -> None:
     path.write_text("quite: true")
     with pytest.raises(ConfigError, match="unknown option 'quite', did you mean 'quiet'"):
         label_config({}, str(path))
+
+
+def test_what_is_kept_beside_the_tables_has_no_signature_password_or_credential_of_a_store() -> None:
+    signed = "https://user:pass1@lake.example/a.jpg?X-Amz-Signature=pass2&v=1"
+    beam = {"s3_secret_access_key": "pass3", "azure_connection_string": "pass4", "runner": "FlinkRunner"}
+    kept = LabelConfig(inputs=(signed, "s3://lake/*.jpg"), beam=beam).public_dict()
+    assert kept["inputs"] == ["https://lake.example/a.jpg?v=1", "s3://lake/*.jpg"]
+    assert kept["beam"]["runner"] == "FlinkRunner"
+    assert "pass" not in json.dumps(kept)

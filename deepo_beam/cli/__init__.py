@@ -16,7 +16,10 @@ from deepo_beam.cli.compact import compact
 from deepo_beam.cli.emulator import emulator
 from deepo_beam.cli.label import label
 from deepo_beam.cli.plan import plan
+from deepo_beam.cli.publish import publish
 from deepo_beam.cli.specs import specs
+from deepo_beam.cli.status import status
+from deepo_beam.cli.verify import verify
 from deepo_beam.errors import DeepoBeamError
 
 app = typer.Typer(
@@ -29,6 +32,9 @@ app = typer.Typer(
 )
 app.command("label")(label)
 app.command("plan")(plan)
+app.command("status")(status)
+app.command("publish")(publish)
+app.command("verify")(verify)
 app.command("compact")(compact)
 app.command("specs")(specs)
 app.command("emulator")(emulator)

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from deepo_beam.cli.outputs import OutputArgument, open_output
 
-def compact(output: Annotated[str, typer.Argument(metavar="DIR", help="An output of label.")]) -> None:
+
+def compact(output: OutputArgument) -> None:
     """Make the journal of an output small and quick to read again; label does it by itself every 32 runs.
 
     Example: deepo-beam compact s3://lake/labels
     """
-    from deepo_beam.errors import ConfigError
-    from deepo_beam.identity import normalise_uri
     from deepo_beam.lake.compact import compact as compact_output
-    from deepo_beam.lake.dataset import find_dataset
+    from deepo_beam.lake.complete import roll_forward
     from deepo_beam.lake.holding import held_output
-    from deepo_beam.lake.publish import roll_forward
     from deepo_beam.run import new_run_id
 
-    uri = normalise_uri(output).rstrip("/")
-    dataset = find_dataset(uri)
-    if dataset is None:
-        raise ConfigError(f"{output} is no output of deepo-beam: it has no dataset.json")
+    uri, dataset = open_output(output)
     with held_output(uri, new_run_id()):
         roll_forward(uri)
         replaced = compact_output(uri, dataset.buckets)

@@ -62,11 +62,14 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def print_summary(summary: Summary) -> None:
-    """The summary for people."""
+    """The summary for people, on standard error."""
+    typer.echo("\n".join(summary_lines(summary)), err=True)
 
-    def say(text: str) -> None:
-        typer.echo(text, err=True)
 
+def summary_lines(summary: Summary) -> list[str]:
+    """The summary for people. Pure."""
+    lines: list[str] = []
+    say = lines.append
     say(f"run {summary.run_id} of {summary.output}, {summary.model}{_version(summary)}")
     say(
         f"  listed {summary.listed:,} = {summary.succeeded:,} succeeded + {summary.no_detection:,} without labels"
@@ -85,8 +88,11 @@ def print_summary(summary: Summary) -> None:
         say("  skipped ones failed before, for good or too often: --retry all or --max-attempts tries them again")
     if summary.stopped:
         say(f"  stopped: {summary.stopped}")
+    if summary.accounting:
+        say(f"  the accounts do not add up: {summary.accounting}")
     if summary.published:
         say(f"  tables: {summary.output}/labels/run_id={summary.run_id}/ (images/, errors/ beside it)")
+    return lines
 
 
 def _version(summary: Summary) -> str:

@@ -7,7 +7,7 @@ never changed; only compaction replaces segments by one that says the same.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence, Set
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError, StorageError
@@ -34,6 +34,9 @@ class Store(Protocol):
 
     def read_bytes(self, uri: str) -> bytes:
         """The whole object; raises ObjectNotFoundError or StorageError."""
+
+    def open_input(self, uri: str) -> BinaryIO:
+        """The object as a seekable stream, which the caller closes; raises as :meth:`read_bytes`."""
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         """Create or replace the object, atomically and durably; raises StorageError."""

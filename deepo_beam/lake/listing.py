@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepo_beam import storage
+from deepo_beam.errors import StorageError
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.schemas import LISTING, record_batch
+
+_READS_AT_ONCE = 8  # they wait for the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,40 @@ def read_listing(output: str, run_id: str, bucket: int, store: Store = storage) 
             *(columns[name].to_pylist() for name in columns.column_names), strict=True
         )
     ]
+
+
+def listed_buckets(output: str, run_id: str, store: Store = storage) -> list[int]:
+    """The buckets (>= 0) into which something of the input fell, sorted.
+
+    Raises:
+        StorageError: the store cannot list them.
+    """
+    folder = store.join(output, "runs", run_id, "listing")
+    names = (listed.uri.rpartition("/")[2] for listed in store.list_objects(folder, recursive=False))
+    return sorted(int(name[len("bucket-") : -len(".parquet")]) for name in names)
+
+
+def read_listing_columns(output: str, run_id: str, store: Store = storage) -> pa.Table:
+    """What the accounting joins: the columns ``image_id`` and ``disposition`` of all buckets.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    columns = ["image_id", "disposition"]
+
+    def read(bucket: int) -> pa.Table:
+        uri = listing_uri(output, run_id, bucket, store)
+        data = store.read_bytes(uri)
+        try:
+            with pq.ParquetFile(pa.BufferReader(data)) as file:
+                return file.read(columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise StorageError(f"{uri} cannot be read: {error}") from error
+
+    with ThreadPoolExecutor(_READS_AT_ONCE, thread_name_prefix="deepo-beam-listing") as pool:
+        tables = list(pool.map(read, listed_buckets(output, run_id, store)))
+    empty = pa.table({name: pa.array([], pa.string()) for name in columns})
+    return pa.concat_tables([empty, *tables], promote_options="default")
 
 
 def _row(entry: PlannedEntry) -> dict[str, object]:

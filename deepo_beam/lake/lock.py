@@ -112,6 +112,25 @@ def lock_for_worker(output: str, holder: Holder, *, launched: bool) -> OutputLoc
         time.sleep(_LOOK_AGAIN_S)
 
 
+def find_holder(output: str) -> Holder | None:
+    """Who holds a local output at this moment; does not hold it.
+
+    Args:
+        output: path of a folder.
+
+    Returns:
+        What it said of itself; of one that has just begun only that it is there (``run_id`` is empty). None: nobody.
+    """
+    try:
+        descriptor = os.open(Path(output) / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return None if _try(descriptor, fcntl.LOCK_EX) else _read(descriptor) or Holder("", "", 0, "")
+    finally:
+        os.close(descriptor)  # and the lock with it
+
+
 def _open(output: str) -> int:
     return os.open(Path(output) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 

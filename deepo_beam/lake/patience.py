@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import tenacity
 
@@ -36,6 +36,10 @@ class PatientStore:
     def read_bytes(self, uri: str) -> bytes:
         """As the store does."""
         return self._retrying(self._store.read_bytes, uri)
+
+    def open_input(self, uri: str) -> BinaryIO:
+        """As the store does; what is read from it is not read again."""
+        return self._retrying(self._store.open_input, uri)
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         """As the store does."""

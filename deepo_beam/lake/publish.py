@@ -7,25 +7,20 @@ so that whoever finds it without ``_SUCCESS`` can finish it: names and contents 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from deepo_beam import storage
 from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.journal import Journal, Store, is_covered
-from deepo_beam.lake.merge import ImageState
-from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
+from deepo_beam.lake.manifest import PublishedFile, write_manifest
+from deepo_beam.lake.shard import ROWS_PER_SHARD, Outcome, Shard
 from deepo_beam.lake.summary import Summary
-from deepo_beam.lake.tables import FailedImage, TableFile, errors_table, images_table, labels_table
 from deepo_beam.lake.tally import BucketTally, states_of, to_publish
-from deepo_beam.types import Status
+from deepo_beam.records import Record
 
-ROWS_PER_SHARD = 500_000  # of images and labels together
-_IMAGES_AT_ONCE = 4_000  # as Python objects; as Arrow they take a tenth of the memory
 PUBLISHED = frozenset(("finished",))  # the kinds of record that tables are made of
-TABLES = {"labels": LABELS, "images": IMAGES, "errors": ERRORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +38,6 @@ class Intent:
     segments: Mapping[int, tuple[str, ...]]
     shards: tuple[tuple[int, ...], ...]
     summary: Summary
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedFile:
-    """One file of a table: path below the output, rows, bytes, SHA-256 in hex."""
-
-    path: str
-    rows: int
-    size_bytes: int
-    sha256: str
 
 
 def run_uri(output: str, run_id: str, name: str, store: Store = storage) -> str:
@@ -172,47 +157,41 @@ def write_shard(
     Raises:
         StorageError: some of it may have been written; write it again.
     """
-    journal = Journal(output, store)
-    tables = {name: TableFile(schema) for name, schema in TABLES.items()}
-    waiting: list[ImageState] = []
+    journal, shard = Journal(output, store), Shard()
     for bucket in intent.shards[number]:
-        waiting += _publishable(journal, intent, bucket, covered.get(bucket, frozenset()))
-        if len(waiting) >= _IMAGES_AT_ONCE:
-            _add_rows(tables, waiting)
-            waiting = []
-    _add_rows(tables, waiting)
-    files = []
-    for name, table in tables.items():
-        path = f"{name}/run_id={intent.run_id}/part-{number:05d}.parquet"
-        data = table.close()
-        store.write_bytes(store.join(output, path), data)
-        files.append(PublishedFile(path, table.rows, len(data), hashlib.sha256(data).hexdigest()))
-    return files
+        shard.add(_publishable(journal, intent, bucket, covered.get(bucket, frozenset())))
+    return shard.write(output, f"run_id={intent.run_id}/", number, store)
 
 
-def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozenset[str]) -> list[ImageState]:
-    records = journal.read_records(bucket, PUBLISHED)
+def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozenset[str]) -> Iterator[Outcome]:
+    for state in to_publish(states_of(segments_to_publish(journal, intent, bucket, covered, PUBLISHED), covered)):
+        assert state.to_publish is not None
+        yield Outcome(state.to_publish.result, state.failed_since_us)
+
+
+def segments_to_publish(
+    journal: Journal, intent: Intent, bucket: int, covered: frozenset[str], kinds: Set[str]
+) -> dict[str, list[Record]]:
+    """The records that a publish is made of, by segment: none that was written after its intent.
+
+    Args:
+        journal: of the output.
+        intent: of the publish.
+        bucket: which.
+        covered: its segments that publishes before this one cover.
+        kinds: of the records that are wanted.
+
+    Raises:
+        StorageError: a segment that the intent names is gone, or one cannot be read.
+    """
+    records = journal.read_records(bucket, kinds)
     names = intent.segments.get(bucket, ())
     if missing := sorted(set(names) - set(records)):
         raise StorageError(
             f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
             " restore it from a copy"
         )
-    known = {name: found for name, found in records.items() if is_covered(name, covered) or name in names}
-    return to_publish(states_of(known, covered))
-
-
-def _add_rows(tables: Mapping[str, TableFile], states: Iterable[ImageState]) -> None:
-    results, failed = [], []
-    for state in states:
-        assert state.to_publish is not None
-        result = state.to_publish.result
-        results.append(result)
-        if result.status is Status.FAILED:
-            failed.append(FailedImage(result, state.failed_since_us or result.finished_us, result.finished_us))
-    tables["labels"].add(labels_table(results))
-    tables["images"].add(images_table(results))
-    tables["errors"].add(errors_table(failed))
+    return {name: found for name, found in records.items() if is_covered(name, covered) or name in names}
 
 
 def commit(
@@ -222,6 +201,7 @@ def commit(
     store: Store = storage,
     *,
     seconds: float | None = None,
+    accounting: str | None = None,
 ) -> Summary:
     """Write manifest, summary and ``_SUCCESS``: the run is complete.
 
@@ -233,45 +213,24 @@ def commit(
         files: of all shards.
         store: where to write.
         seconds: wall time of the run by now; None keeps that of the intent.
+        accounting: what is wrong with its accounts, None for nothing.
 
     Raises:
         StorageError: it is not known to be complete.
     """
-    entries = sorted(files, key=lambda file: file.path)
+    entries = list(files)
     labels = sum(file.rows for file in entries if file.path.startswith("labels/"))
-    summary = dataclasses.replace(intent.summary, labels=labels)
+    summary = dataclasses.replace(intent.summary, labels=labels).checked(accounting)
     if seconds is not None:
         summary = summary.after(seconds)
     started_with = _read(run_uri(output, intent.run_id, "config.json", store), store)
-    manifest = {
-        "run_id": intent.run_id,
-        **json.loads(started_with or b"{}"),
-        "files": [dataclasses.asdict(file) for file in entries],
-    }
-    for name, values in (("manifest.json", manifest), ("summary.json", dataclasses.asdict(summary))):
-        uri = run_uri(output, intent.run_id, name, store)
-        store.write_bytes(uri, json.dumps(values, indent=2).encode() + b"\n")
+    facts = {"run_id": intent.run_id, **json.loads(started_with or b"{}")}
+    write_manifest(run_uri(output, intent.run_id, "manifest.json", store), facts, entries, store)
+    uri = run_uri(output, intent.run_id, "summary.json", store)
+    store.write_bytes(uri, json.dumps(dataclasses.asdict(summary), indent=2).encode() + b"\n")
     # One byte, for some stores have no empty objects.
     store.write_bytes(run_uri(output, intent.run_id, "_SUCCESS", store), b"\n")
     return summary
-
-
-def roll_forward(output: str, store: Store = storage) -> list[Summary]:
-    """Complete every publish that was begun and not ended; whoever holds the output does this first.
-
-    Raises:
-        StorageError: as the steps.
-    """
-    done, left = load_intents(output, store)
-    covered = coverage(done)
-    summaries = []
-    for intent in left:
-        files = [
-            file for number in range(len(intent.shards)) for file in write_shard(output, intent, number, covered, store)
-        ]
-        summaries.append(commit(output, intent, files, store))
-        covered = coverage([*done, *left[: len(summaries)]])
-    return summaries
 
 
 def encode_intent(intent: Intent) -> bytes:

@@ -37,6 +37,7 @@ class Summary:
         errors_by_code: failed images by error code.
         other_versions: reused images by the version that labelled them, where it is not the present one.
         stopped: why the run ended before its work did, None if it did not.
+        accounting: what does not add up when the tables are read back, with image ids; None: everything does.
     """
 
     run_id: str
@@ -66,7 +67,12 @@ class Summary:
     errors_by_code: dict[str, int] = field(default_factory=dict)
     other_versions: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
+    accounting: str | None = None
     exit_code: int = 0
+
+    def checked(self, accounting: str | None) -> Summary:
+        """The same, after its accounts were checked: 4 is then the exit code of a run whose accounts are broken."""
+        return self if accounting is None else dataclasses.replace(self, accounting=accounting, exit_code=4)
 
     def after(self, seconds: float) -> Summary:
         """The same, after so many seconds (>= 0) of wall time."""
@@ -136,6 +142,7 @@ def summarise(
         errors_by_code=dict(sorted(errors.items())),
         other_versions=dict(sorted(versions.items())),
         stopped=stopped,
+        accounting=None,  # not known before the tables are read back
         calls_unused=max(0, (max_calls or 0) - counts["calls"]) if spent else 0,
         exit_code=_exit_code(counts, stops, max_failure_rate),
         **counts,

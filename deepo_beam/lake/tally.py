@@ -85,28 +85,38 @@ def tally_bucket(
     return tally
 
 
-def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> None:
-    tally.counts["listed"] += 1
-    tally.counts["duplicate_conflicts"] += entry.conflict
+def outcome_of(entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> str:
+    """Which of :data:`deepo_beam.lake.summary.OUTCOMES` a listed entry has, by the journal.
+
+    Args:
+        entry: of the listing of a run.
+        states: of its bucket, by image id.
+        run_id: of that run.
+    """
     if entry.disposition not in (Disposition.LABEL, Disposition.COMPARE):
-        tally.counts[entry.disposition.value] += 1
-        if entry.disposition is Disposition.REUSED:
-            finished = states[entry.image_id].finished
-            version = finished.result.model_version_id if finished else None
-            tally.versions["" if version is None else str(version)] += 1
-        return
+        return str(entry.disposition.value)
     state = states.get(entry.image_id)
     if state is None or state.finished is None:
-        tally.counts["not_attempted"] += 1
-        return
-    result = state.finished.result
-    if state.finished.run_id != run_id:
-        unchanged = any(note.run_id == run_id for note in state.noted)
-        known = "skipped" if result.status is Status.FAILED else "reused"
-        tally.counts[known if unchanged else "not_attempted"] += 1
-        return
-    tally.counts[result.status.value] += 1
-    if result.status is Status.FAILED and result.failure is not None:
+        return "not_attempted"
+    status = state.finished.result.status
+    if state.finished.run_id == run_id:
+        return str(status.value)
+    unchanged = any(note.run_id == run_id for note in state.noted)
+    known = "skipped" if status is Status.FAILED else "reused"
+    return known if unchanged else "not_attempted"
+
+
+def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> None:
+    outcome = outcome_of(entry, states, run_id)
+    tally.counts["listed"] += 1
+    tally.counts["duplicate_conflicts"] += entry.conflict
+    tally.counts[outcome] += 1
+    state = states.get(entry.image_id)
+    result = state.finished.result if state and state.finished else None
+    if entry.disposition is Disposition.REUSED:
+        version = result.model_version_id if result else None
+        tally.versions["" if version is None else str(version)] += 1
+    elif outcome == "failed" and result is not None and result.failure is not None:
         tally.errors_by_code[result.failure.code.value] += 1
 
 

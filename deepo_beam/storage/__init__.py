@@ -41,6 +41,7 @@ __all__ = [
     "join",
     "list_folders",
     "list_objects",
+    "list_temporaries",
     "open_input",
     "read_bytes",
     "stat",
@@ -111,6 +112,13 @@ def list_objects(folder: str, *, recursive: bool = True) -> Iterator[StoredObjec
     """
     for found in _backend(folder).list_objects(folder, recursive=recursive):
         if not is_temporary(found.uri):
+            yield found
+
+
+def list_temporaries(folder: str) -> Iterator[StoredObject]:
+    """List what :func:`list_objects` leaves out, in all folders below: objects being written, or cut off."""
+    for found in _backend(folder).list_objects(folder, recursive=True):
+        if is_temporary(found.uri):
             yield found
 
 

@@ -10,13 +10,14 @@ from apache_beam.pvalue import PCollection
 from apache_beam.transforms import combiners
 
 from deepo_beam.errors import ObjectNotFoundError
+from deepo_beam.lake.complete import complete
 from deepo_beam.lake.holding import check_held
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.listing import read_listing
+from deepo_beam.lake.manifest import PublishedFile
+from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.publish import (
     Intent,
-    PublishedFile,
-    commit,
     coverage,
     load_intents,
     plan_publish,
@@ -45,7 +46,7 @@ class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
         self._plan = plan
 
     def expand(self, buckets: PCollection[int]) -> PCollection[Summary]:
-        """Tally every bucket, write the intent, write its shards, commit."""
+        """Tally every bucket, write the intent, write its shards, check the accounts, commit."""
         plan = self._plan
         intent = (
             buckets
@@ -59,7 +60,9 @@ class PublishTables(beam.PTransform[PCollection[int], PCollection[Summary]]):
             | "SpreadShards" >> beam.Reshuffle()
             | "WriteShard" >> beam.ParDo(_WriteShardFn(plan)).with_output_types(PublishedFile)
         )
-        return intent | "Commit" >> beam.Map(_commit, plan, beam.pvalue.AsList(files)).with_output_types(Summary)
+        return intent | "CheckAccountsAndCommit" >> beam.Map(
+            _commit, plan, beam.pvalue.AsList(files)
+        ).with_output_types(Summary)
 
 
 class _CoveredFn(beam.DoFn):
@@ -72,7 +75,7 @@ class _CoveredFn(beam.DoFn):
 
     def setup(self) -> None:
         """They do not change while this run holds the output."""
-        done, _ = load_intents(self._output)
+        done, _ = load_intents(self._output, PATIENT)
         self._covered = coverage(intent for intent in done if intent.run_id != self._plan.run_id)
 
 
@@ -80,13 +83,13 @@ class _TallyFn(_CoveredFn):
     def process(self, bucket: int) -> Iterator[BucketTally]:
         """Account for a bucket from what was written of it."""
         try:
-            listing = read_listing(self._output, self._plan.run_id, bucket)
+            listing = read_listing(self._output, self._plan.run_id, bucket, PATIENT)
         except ObjectNotFoundError:
             listing = []
         yield tally_bucket(
             bucket,
             listing,
-            Journal(self._output).read_records(bucket, COUNTED),
+            Journal(self._output, PATIENT).read_records(bucket, COUNTED),
             covered=self._covered.get(bucket, frozenset()),
             run_id=self._plan.run_id,
         )
@@ -96,17 +99,17 @@ class _WriteShardFn(_CoveredFn):
     def process(self, shard: tuple[Intent, int]) -> Iterable[PublishedFile]:
         """Write one file of each table."""
         intent, number = shard
-        check_held(self._output, self._plan.run_id)
-        return write_shard(self._output, intent, number, self._covered)
+        check_held(self._output, self._plan.run_id, PATIENT)
+        return write_shard(self._output, intent, number, self._covered, PATIENT)
 
 
 def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
     assert plan.output is not None
-    check_held(plan.output, plan.run_id)
-    done, _ = load_intents(plan.output)
+    check_held(plan.output, plan.run_id, PATIENT)
+    done, _ = load_intents(plan.output, PATIENT)
     summary = summarise(
         tallies,
-        read_reports(plan.output, plan.run_id),
+        read_reports(plan.output, plan.run_id, PATIENT),
         run_id=plan.run_id,
         output=plan.output,
         model=str(plan.model),
@@ -115,13 +118,13 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         max_calls=plan.max_calls,
         max_failure_rate=plan.engine.max_failure_rate,
     )
-    return write_intent(plan.output, plan_publish(tallies, summary, first=not done))
+    return write_intent(plan.output, plan_publish(tallies, summary, first=not done), PATIENT)
 
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:
     assert plan.output is not None
-    check_held(plan.output, plan.run_id)
-    return commit(plan.output, intent, files, seconds=_seconds_since(plan))
+    check_held(plan.output, plan.run_id, PATIENT)
+    return complete(plan.output, intent, files, PATIENT, seconds=_seconds_since(plan))
 
 
 def _seconds_since(plan: RunPlan) -> float:

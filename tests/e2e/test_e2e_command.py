@@ -18,7 +18,7 @@ from e2e_tools import (
 
 from deepo_beam.config import label_config
 
-COMMANDS = ("label", "specs", "emulator")
+COMMANDS = ("label", "plan", "status", "publish", "verify", "compact", "specs", "emulator")
 
 
 # --- streams -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +30,9 @@ class KillableStore:
         if uri not in self.objects:
             raise ObjectNotFoundError(f"{uri} does not exist")
         return self.objects[uri]
+
+    def open_input(self, uri: str) -> io.BytesIO:
+        return io.BytesIO(self.read_bytes(uri))
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         if self.writes_left is not None:

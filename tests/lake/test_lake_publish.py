@@ -11,11 +11,11 @@ import pytest
 from lake_samples import failure, image, success
 from memory_store import KillableStore, KilledError
 
+from deepo_beam.lake.complete import complete, roll_forward
 from deepo_beam.lake.journal import Journal, segment_name
-from deepo_beam.lake.listing import ListedEntry
-from deepo_beam.lake.plan import Disposition
+from deepo_beam.lake.listing import read_listing, write_listing
+from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.publish import (
-    ROWS_PER_SHARD,
     Intent,
     commit,
     coverage,
@@ -24,12 +24,12 @@ from deepo_beam.lake.publish import (
     is_published,
     load_intents,
     plan_publish,
-    roll_forward,
     run_uri,
     write_intent,
     write_shard,
 )
 from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
+from deepo_beam.lake.shard import ROWS_PER_SHARD
 from deepo_beam.lake.summary import Summary, summarise
 from deepo_beam.lake.tally import BucketTally, tally_bucket
 from deepo_beam.records import Finished, Record
@@ -59,7 +59,11 @@ def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 
     for bucket in buckets:
         records = Journal(OUT, store).read_records(bucket)
         own = {r.image_id for rs in records.values() for r in rs if isinstance(r, Finished) and r.run_id == run_id}
-        listing = [ListedEntry(image_id, Disposition.LABEL, False) for image_id in sorted(own)]
+        planned = [PlannedEntry(image(int(image_id, 16)), Disposition.LABEL) for image_id in sorted(own)]
+        listed = KillableStore()  # an earlier step of the run: no write of the publish
+        write_listing(OUT, run_id, bucket, planned, listed)
+        store.objects |= listed.objects
+        listing = read_listing(OUT, run_id, bucket, store)
         tallies.append(tally_bucket(bucket, listing, records, covered=covered.get(bucket, ()), run_id=run_id))
     summary = summarise(tallies, [], run_id=run_id, output=OUT, model="spec echo-v1", model_version_id=11, seconds=2.0)
     return write_intent(OUT, plan_publish(tallies, summary, first=not finished), store)
@@ -70,7 +74,7 @@ def publish(store: KillableStore, run_id: str) -> Summary:
     intent = intend(store, run_id)
     covered = coverage(other for other in load_intents(OUT, store)[0] if other.run_id != run_id)
     files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
-    return commit(OUT, intent, files, store)
+    return complete(OUT, intent, files, store)
 
 
 def rows(store: KillableStore, table: str) -> list[dict]:

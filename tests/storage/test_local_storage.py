@@ -63,6 +63,7 @@ def test_a_listing_is_sorted_recursive_and_without_temporary_files(tmp_path: Pat
     (tmp_path / "empty").mkdir()
     listed = [uri[len(str(tmp_path)) + 1 :] for uri in uris(storage.list_objects(f"{tmp_path}/"))]
     assert listed == [".hidden", "a", "b/1", "b/2", "b/x.tmp", "c"]
+    assert uris(storage.list_temporaries(str(tmp_path))) == [f"{tmp_path}/b/.x.tmp"]
     flat = [uri[len(str(tmp_path)) + 1 :] for uri in uris(storage.list_objects(str(tmp_path), recursive=False))]
     assert flat == [".hidden", "a", "c"]
 
