@@ -91,9 +91,7 @@ class LabelConfig(ConfigModel):
     spec: Text | None = _option(None, "Specification: a public one by its name, a private one by its number.", "What")
     version_id: Count | None = _option(None, "One fixed version instead of a specification.", "What", ge=0)
 
-    rate: Rate | None = _option(
-        None, "Inference calls per s, min or h, over all workers that Beam's options name: 20/s.", "Speed"
-    )
+    rate: Rate | None = _option(None, "Inference calls per s, min or h, over all workers together: 20/s.", "Speed")
     max_calls: Count | None = _option(None, "Never more posts than this in this start; then exit 5.", "Limits", ge=0)
     deadline: Duration | None = _option(None, "Stop in order after this time, e.g. 6h; then exit 5.", "Limits")
     max_failure_rate: float | None = _option(

@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
     help="Label images in bulk with Deepomatic models, into Parquet tables.",
 )
 app.command("label")(label)

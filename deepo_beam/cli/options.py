@@ -81,7 +81,7 @@ def _parameter(name: str, field: Any) -> inspect.Parameter:
     default = field.default
     shown = default.value if isinstance(default, Enum) else default
     help_text = field.description
-    if default not in (None, False) and "[" not in help_text:
+    if default not in (None, False, ()) and "[" not in help_text:
         help_text += f" [default: {_size(name, shown)}]"
     option = typer.Option(
         *names,

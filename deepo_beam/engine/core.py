@@ -330,11 +330,15 @@ class Core:
         """A poll was not answered: ask again later, for it costs nothing; a revoked key ends the run."""
         if isinstance(error, (AuthenticationError, ForbiddenError)):
             self.stop_with(error, now)
+        unreadable = isinstance(error, BadReplyError)
+        if unreadable:
+            for job, verdict in self._tasks.unreadable(ids, error, now):
+                self._learned(job, verdict, now)
         polls = self._tasks.polls
         pause_s = full_jitter_s(polls.failures, base_s=0.1, cap_s=5.0, rng=self._rng)
         if isinstance(error, ThrottledError):
             pause_s = max(pause_s, min(error.retry_after or 0.0, _LONGEST_POLL_PAUSE_S))
-        polls.failed(tuple(ids), now, pause_s=pause_s, error=str(error))
+        polls.failed(tuple(ids), now, pause_s=pause_s, error=str(error), unreadable=unreadable)
 
     # --- the journal ---------------------------------------------------------------------------------
 

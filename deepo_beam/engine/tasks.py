@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepo_beam.api import Task, TaskState, encode_outputs
 from deepo_beam.engine.polls import PollSchedule
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.work import Job
-from deepo_beam.errors import ErrorCode, Stage
+from deepo_beam.errors import ApiError, ErrorCode, Stage
 from deepo_beam.text import clean_text
 from deepo_beam.types import Failure, Status
 
 _SLOW_FACTOR = 5  # x p95: from then on a task does not count in the window
 _STUCK_FACTOR = 20  # x p95: from then on it is given up
+_UNREADABLE_BESIDE_OTHERS = 3  # answers for one task alone, while others were answered
+_UNREADABLE_AT_ALL = 20
 _MISSING_AGE_S = 10.0  # a missing id is asked for again as if it were this old: after half a second
 
 
@@ -111,7 +113,8 @@ class Tasks:
 
     def answered(self, ids: Iterable[str], tasks: Iterable[Task], now: float) -> Iterator[tuple[Job, Verdict]]:
         """What a poll for ``ids`` settles; an id without a task is unknown to the service."""
-        self.polls.answered(now)
+        ids = tuple(ids)
+        self.polls.answered(len(ids), now)
         found: Mapping[str, Task] = {task.id: task for task in tasks}
         for task_id in ids:
             for job in list(self._waiting.get(task_id, ())):
@@ -119,6 +122,24 @@ class Tasks:
                 if verdict is not None:
                     self.remove(job)
                     yield job, verdict
+
+    def unreadable(self, ids: Sequence[str], error: ApiError, now: float) -> Iterator[tuple[Job, Verdict]]:
+        """What is settled when there was an answer for ``ids`` that cannot be read.
+
+        It may be one task's fault, which shows when that is asked for alone; or the service's, which shows when no
+        other call is answered either.
+        """
+        if len(ids) > 1:
+            return
+        for job in list(self._waiting.get(ids[0], ())):
+            job.unreadable += 1
+            if job.unreadable == 1:
+                job.unreadable_since = now
+            others_answered = self.polls.answered_at > job.unreadable_since
+            if job.unreadable >= (_UNREADABLE_BESIDE_OTHERS if others_answered else _UNREADABLE_AT_ALL):
+                self.remove(job)
+                message = clean_text(f"the answer for task {ids[0]} cannot be read: {error}", max_chars=1000)
+                yield job, Spoiled(Failure(Stage.PARSE, ErrorCode.BAD_RESULT, message, retryable=False))
 
     def _judge(self, job: Job, task: Task | None, now: float) -> Verdict | None:
         if task is None:

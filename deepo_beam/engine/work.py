@@ -81,6 +81,7 @@ class Job:
         claimed: it holds a claim for a call that has not been made.
         probe: its call asks whether the service is back.
         unanswered_s: for how long polls had gone unanswered when its task was accepted.
+        unreadable: answers for its task alone that could not be read, the first at ``unreadable_since``.
         cancelled: its owner is gone; what is on the wire is still recorded.
     """
 
@@ -103,6 +104,8 @@ class Job:
     accepted_at: float = 0.0
     missing_since: float | None = None
     unanswered_s: float = 0.0
+    unreadable: int = 0
+    unreadable_since: float = 0.0
     claimed: bool = False
     probe: bool = False
     slow: bool = False

@@ -144,14 +144,14 @@ def test_the_help_of_the_whole_names_every_command():
     ended = command("--help")
 
     assert ended.code == 0
-    assert [name for name in COMMANDS if not re.search(rf"^ +{name}  ", ended.out, re.MULTILINE)] == []
+    assert [name for name in COMMANDS if not re.search(rf"^[ │]+{name}  ", ended.out, re.MULTILINE)] == []
 
 
 def test_every_option_of_label_is_in_its_help():
     text = command("label", "--help").out
 
     for option in ("--rate", "--payload", "--sample", "--bbox-column", "--max-image-bytes", "--allow-empty", "--json"):
-        assert re.search(rf"^ +{option} +.*\S", text, re.MULTILINE), option
+        assert re.search(rf"^[ │]+{option} +.*\S", text, re.MULTILINE), option
 
 
 def test_specs_lists_public_and_private_ones_or_one_kind(service):

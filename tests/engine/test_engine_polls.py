@@ -155,7 +155,7 @@ def test_failures_in_a_row_are_counted_until_an_answer() -> None:
     polls.failed((), 0.0, pause_s=0.1, error="HTTP 502")
     polls.failed((), 1.0, pause_s=0.1, error="HTTP 502")
     assert polls.failures == 2
-    polls.answered(2.0)
+    polls.answered(1, 2.0)
     assert polls.failures == 0
 
 
@@ -172,5 +172,43 @@ def test_time_in_which_no_poll_was_answered_is_told_and_ends_with_an_answer() ->
     polls.failed((), 1.0, pause_s=0.1, error="HTTP 502")
     polls.failed((), 5.0, pause_s=0.1, error="HTTP 503")
     assert (polls.unanswered_since, polls.unanswered_s(11.0), polls.last_error) == (1.0, 10.0, "HTTP 503")
-    polls.answered(12.0)
+    polls.answered(1, 12.0)
     assert (polls.unanswered_since, polls.unanswered_s(99.0)) == (None, 11.0)
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_in_halves_until_one_id_is_left() -> None:
+    polls, bad = PollSchedule(), "17"
+    for number in range(100):
+        polls.add_known(str(number), 0.0)
+    answered: Counter[str] = Counter()
+    calls, now = 0, 0.0
+    while answered.total() < 99:
+        ids = polls.take(now)
+        if isinstance(ids, float):
+            assert ids > now
+            now = ids
+            continue
+        calls += 1
+        if bad in ids:
+            polls.failed(ids, now, pause_s=0.1, error="not JSON", unreadable=True)
+        else:
+            answered.update(ids)
+            polls.answered(len(ids), now)
+    assert set(answered.values()) == {1}
+    assert calls < 100
+    assert now < 60
+
+
+def test_calls_are_smaller_after_an_answer_that_was_too_long_and_grow_again() -> None:
+    polls = PollSchedule()
+    for number in range(1000):
+        polls.add_known(str(number), 0.0)
+    ids = polls.take(0.0)
+    polls.failed(ids, 0.0, pause_s=0.0, error="too long", unreadable=True)
+    sizes = []
+    for _, ids in drain(polls, 0.1, 10.0):
+        sizes.append(len(ids))
+        polls.answered(len(ids), 0.1)
+    assert sizes[:2] == [50, 50]
+    assert max(sizes[2:5]) <= 65
+    assert sum(sizes) == 1000
