@@ -28,7 +28,7 @@ from deepo_beam.lake.compact import NIGHTS, compact
 from deepo_beam.lake.estimate import Estimate
 from deepo_beam.lake.publish import is_published, roll_forward, run_uri
 from deepo_beam.lake.summary import Summary
-from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
+from deepo_beam.preflight import STDIN_LIST, check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
 from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, _process
 from deepo_beam.transforms.label_images import BUCKETS
@@ -118,7 +118,7 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     if config.inputs != ("-",):
         check_inputs(config.model_copy(update={"inputs": tuple(text for text in config.inputs if text != "-")}))
     plan = _share_rate(prepare(config), options)
-    uri = run_uri(config.output_uri, plan.run_id, "stdin.txt")
+    uri = run_uri(config.output_uri, plan.run_id, STDIN_LIST)
     storage.write_bytes(uri, piped)
     return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)}), plan
 

@@ -131,7 +131,7 @@ class LabelConfig(ConfigModel):
     allow_empty: bool = _option(False, "No image at all is no error (a quiet night).", "Which")
 
     allow_scheme: tuple[str, ...] = _option(
-        (), "Schemes that a list elsewhere may name although they mean this machine: file; may be repeated.", "Safety"
+        (), "With file, lists that are neither local nor standard input may name files of this machine.", "Safety"
     )
     allow_private_hosts: bool = _option(
         False, "Read http(s) images from private, loopback and link-local addresses, too.", "Safety"
@@ -171,6 +171,15 @@ class LabelConfig(ConfigModel):
         if value is not None and not _SPEC_ID.fullmatch(value):
             raise ValueError(f"{value!r} is no specification id: list them with `deepo-beam specs`")
         return value
+
+    @pydantic.field_validator("allow_scheme")
+    @classmethod
+    def _scheme_is_one_that_is_refused(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        schemes = tuple(text.lower().removesuffix("://") for text in value)
+        for scheme in schemes:
+            if scheme != "file":
+                raise ValueError(f"{scheme!r} needs no allowance: the only scheme that is ever refused is file")
+        return schemes
 
     @pydantic.model_validator(mode="after")
     def _combinations(self) -> LabelConfig:
