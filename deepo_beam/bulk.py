@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import io
 import json
 import logging
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import apache_beam as beam
@@ -166,7 +167,7 @@ def _deadline(seconds: float | None) -> Iterator[None]:
         yield
         return
     reason = f"the --deadline of {seconds:g} s is over; the next run goes on"
-    timer = threading.Timer(seconds, _process.stop_all, args=(reason,))
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), _process.stop_all, args=(reason,))
     timer.daemon = True
     timer.start()
     try:
@@ -197,6 +198,7 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     """
     flags = [*_as_flags(config.beam), *beam_flags]
     options = PipelineOptions(flags)
+    _check_values(options)
     _check_names(flags, options)
     runner = options.get_all_options(drop_default=True).get("runner")
     if runner is None:
@@ -241,6 +243,19 @@ def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:
         if near or not elsewhere:
             hint = f", did you mean --{near[0].replace('_', '-')}?" if near else ": neither Beam nor label knows it"
             raise ConfigError(f"unknown option --{name}{hint}")
+
+
+def _check_values(options: PipelineOptions) -> None:
+    """Beam says what is wrong with a value below pages of usage, or breaks at it later."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            given = options.get_all_options()
+    except SystemExit:
+        reason = said.getvalue().strip().rpartition("\n")[2].partition("error: ")[2]
+        raise ConfigError(f"Beam's options: {reason}") from None
+    if given["direct_num_workers"] < 0:
+        raise ConfigError(f"--direct_num_workers is {given['direct_num_workers']}: give 0 (one for each core) or more")
 
 
 def _as_flags(options: dict[str, object]) -> list[str]:

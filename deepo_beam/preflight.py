@@ -199,6 +199,7 @@ def input_options(config: LabelConfig) -> InputOptions:
         polygon_column=config.polygon_column,
         allow_local="file" in config.allow_scheme,
         own_list=own_list,
+        own_output=config.output_uri if config.output else None,
     )
 
 

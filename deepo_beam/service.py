@@ -14,7 +14,7 @@ from deepo_beam.images import inspect_image
 from deepo_beam.lake.journal import Journal, segment_name
 from deepo_beam.records import Record
 from deepo_beam.run import RunPlan
-from deepo_beam.text import clean_text
+from deepo_beam.text import cut_middle
 from deepo_beam.types import Facts, Failure, ImageInfo, ImageRef, Payload
 from deepo_beam.web import WebReader
 
@@ -138,9 +138,9 @@ def _facts(data: bytes, info: ImageInfo | None, modified_us: int | None) -> Fact
 
 
 def _unusable(image: ImageRef, why: str) -> LoadFailure:
-    message = clean_text(f"{image.image_uri}: {why}", max_chars=1000)
+    message = cut_middle(f"{image.image_uri}: {why}", 1000)
     return LoadFailure(Failure(Stage.READ, ErrorCode.INVALID_URI, message, retryable=False), Facts())
 
 
 def _failure(stage: Stage, code: ErrorCode, error: StorageError | ImageError | ConfigError) -> Failure:
-    return Failure(stage, code, clean_text(str(error), max_chars=1000), error.retryable)
+    return Failure(stage, code, cut_middle(str(error), 1000), error.retryable)

@@ -135,7 +135,7 @@ class WebReader:
         except LocationValueError as error:
             raise UnusableUrlError(f"{_shown(url)}: names no host that there could be: {_reason(error)}") from None
         except (HTTPError, OSError) as error:
-            reason = f"{_reason(error)}; it has {self._total_s:g} s in all"
+            reason = f"it was not there within {self._total_s:g} s" if _is_late(error) else _reason(error)
             raise StorageError(f"{_shown(url)}{_redirected(url, target)}: cannot read it: {reason}") from None
         raise _for_good(StorageError(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects"))
 
@@ -221,9 +221,18 @@ def _redirected(url: str, target: str) -> str:
     return "" if target == url else f", redirected to {_shown(target)}"
 
 
+def _inner(error: Exception) -> Exception:
+    """What urllib3 has wrapped."""
+    return next((arg for arg in reversed(error.args) if isinstance(arg, Exception)), error)
+
+
+def _is_late(error: Exception) -> bool:
+    return isinstance(error, urllib3.exceptions.TimeoutError) or isinstance(_inner(error), TimeoutError)
+
+
 def _reason(error: Exception) -> str:
     """The innermost text: the outer ones name objects of urllib3."""
-    inner = next((arg for arg in reversed(error.args) if isinstance(arg, Exception)), error)
+    inner = _inner(error)
     if isinstance(error, ssl.SSLError) or isinstance(inner, ssl.SSLError):
         return f"TLS refused ({clean_text(str(inner), 200)}); name your CA in REQUESTS_CA_BUNDLE"
     return clean_text(str(inner), 200) or type(inner).__name__

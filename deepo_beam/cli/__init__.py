@@ -18,6 +18,9 @@ from deepo_beam.cli.label import label
 from deepo_beam.cli.plan import plan
 from deepo_beam.cli.specs import specs
 from deepo_beam.errors import DeepoBeamError
+from deepo_beam.text import cut_middle
+
+_LONGEST_MESSAGE = 2000  # characters: what is named in it may be as long as a command line
 
 app = typer.Typer(
     name="deepo-beam",
@@ -56,5 +59,5 @@ def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ())
         app(args=ours, obj=tuple(beam_flags), prog_name="deepo-beam")
     except DeepoBeamError as error:
         message = str(error).partition(" [while running '")[0]  # where in the pipeline is Beam's to know
-        typer.echo(f"Error: {message}", err=True)
+        typer.echo(f"Error: {cut_middle(message, _LONGEST_MESSAGE)}", err=True)
         sys.exit(error.exit_code)

@@ -34,6 +34,7 @@ def expand_input(text: str, *, index: int, options: InputOptions, stdin: BinaryI
     directory. A list that is neither on this machine nor standard input may not name files of this machine,
     unless ``options`` allow it: such a row has failed, too. Hidden files of a folder (``.`` or ``_`` at the
     beginning of a name on the way) are left out; files that are no images are not, they fail when they are read.
+    What is in the run's own output is left out of folders and globs.
 
     Args:
         text: as :func:`~deepo_beam.inputs.classify_input` takes it.
@@ -60,7 +61,7 @@ def expand_input(text: str, *, index: int, options: InputOptions, stdin: BinaryI
     if kind is InputKind.FOLDER:
         return _images_of_folder(text, index, options)
     if kind is InputKind.GLOB:
-        return _images_of_objects(storage.glob(text), text, index)
+        return _images_of_objects(storage.glob(text), text, index, options)
     return iter([_image_by_name(text, index)])
 
 
@@ -77,9 +78,14 @@ def _image_by_name(text: str, index: int) -> ImageRef:
     return image
 
 
-def _images_of_objects(objects: Iterable[StoredObject], text: str, index: int) -> Iterator[ImageRef]:
+def _images_of_objects(
+    objects: Iterable[StoredObject], text: str, index: int, options: InputOptions
+) -> Iterator[ImageRef]:
+    own = None if options.own_output is None else f"{options.own_output}/"
     for line, found in enumerate(objects, start=1):
-        yield image_of_object(found, Origin(text, index, line))
+        image = image_of_object(found, Origin(text, index, line))
+        if own is None or not image.image_uri.startswith(own):
+            yield image
 
 
 def _images_of_list(uri: str, index: int, options: InputOptions) -> Iterator[ImageRef]:
@@ -116,7 +122,7 @@ def _images_of_folder(folder: str, index: int, options: InputOptions) -> Iterato
         return
     objects = chain([first], objects)
     if table_kind(first.uri, options.uri_column) is None:
-        yield from _images_of_objects(objects, folder, index)
+        yield from _images_of_objects(objects, folder, index, options)
         return
     line = 0
     for found in objects:

@@ -12,7 +12,7 @@ from typing import Any
 from deepo_beam import storage
 from deepo_beam.errors import ConfigError, ErrorCode, Stage
 from deepo_beam.identity import SCHEME, canonical_crop, image_id, normalise_uri, problem_id
-from deepo_beam.text import clean_text
+from deepo_beam.text import clean_text, cut_middle
 from deepo_beam.types import Failure, ImageRef
 
 _LONGEST_TEXT = 1000  # characters of a bad row or a message that are kept
@@ -30,6 +30,7 @@ class InputOptions:
         bbox_column, polygon_column: a crop, see :func:`deepo_beam.identity.canonical_crop`; None for none.
         allow_local: a list that is not on this machine may name files of this machine.
         own_list: a list that this run has made, and that may name anything; None for none.
+        own_output: normalised URI of the run's output, whose files no folder and no glob names; None for none.
     """
 
     uri_column: str = "image_uri"
@@ -38,6 +39,7 @@ class InputOptions:
     polygon_column: str | None = None
     allow_local: bool = False
     own_list: str | None = None
+    own_output: str | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Return the columns named."""
@@ -217,7 +219,7 @@ def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:
         problem=Failure(
             stage=Stage.LIST,
             code=code,
-            message=clean_text(f"{origin.source}: {message}", _LONGEST_TEXT),
+            message=cut_middle(f"{origin.source}: {message}", _LONGEST_TEXT),
             retryable=False,
         ),
     )

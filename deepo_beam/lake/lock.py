@@ -34,8 +34,8 @@ def held_output(output: str) -> Iterator[None]:
         yield
         return
     folder = Path(output)
-    made_folder, made_lock = not folder.exists(), not (folder / LOCK).exists()
     try:
+        made_folder, made_lock = not folder.exists(), not (folder / LOCK).exists()
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
