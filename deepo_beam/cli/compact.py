@@ -19,7 +19,10 @@ def compact(output: Annotated[str, typer.Argument(metavar="DIR", help="An output
     from deepo_beam.lake.lock import held_output
     from deepo_beam.lake.publish import roll_forward
 
-    uri = normalise_uri(output).rstrip("/")
+    try:
+        uri = normalise_uri(output).rstrip("/")
+    except ValueError as error:
+        raise ConfigError(f"the output {output!r} cannot be used: {error}") from None
     dataset = find_dataset(uri)
     if dataset is None:
         raise ConfigError(f"{output} is no output of deepo-beam: it has no dataset.json")

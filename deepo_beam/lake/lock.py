@@ -69,5 +69,5 @@ def _describe(holder: str) -> str:
     try:
         values = json.loads(holder)
         return f"pid {values['pid']} on {values['host']} since {values['since']}"
-    except (ValueError, KeyError, TypeError):  # it is just beginning
+    except (ValueError, KeyError, TypeError, RecursionError):  # it is just beginning
         return "one that has just begun"

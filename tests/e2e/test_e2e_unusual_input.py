@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -223,3 +224,28 @@ def test_a_configuration_that_is_a_bomb_or_none_is_refused_in_one_line(text, wor
     (tmp_path / "job.yaml").write_text(text)
     ended = command("label", "--config", tmp_path / "job.yaml", "--api-url", service.url, limit_s=QUICK_S)
     assert_clear(ended, 2, "job.yaml", word)
+
+
+# --- an output that somebody has altered -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(healthy_service, images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("altered")
+    assert label(next(iter(images)), folder / "out", healthy_service, "--run-id", "one").code == 0
+    return folder / "out"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "null", "[1]", "{}", '{"run_id": "one", "segments": [], "shards": 5}', "[" * 9999]
+)
+@pytest.mark.parametrize("name", ["dataset.json", "runs/one/publish.json"])
+def test_an_output_whose_files_were_altered_is_refused_in_one_line(name, content, labelled, image, service, tmp_path):
+    shutil.copytree(labelled, tmp_path / "out")
+    (tmp_path / "out" / name).write_text(content)
+    assert_clear(refused(tmp_path, image, service), 2, str(tmp_path / "out" / name))
+
+
+@pytest.mark.parametrize("output", ["", "s3://", "a\0b", "/nowhere"])
+def test_what_is_no_output_is_not_compacted(output):
+    assert_clear(command("compact", output), 2)
