@@ -45,7 +45,7 @@ from deepo_beam.errors import (
 from deepo_beam.text import clean_text
 
 MAX_REDIRECTS = 5
-TOTAL_S = 60.0  # for an image as a whole, redirects included
+TOTAL_S = 30.0  # for an image as a whole, redirects included
 _CONNECT_S = 10.0
 _READ_BYTES = 64 * 1024
 _HOSTS = 64  # whose connections are kept

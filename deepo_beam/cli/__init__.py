@@ -6,8 +6,10 @@ Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 more fai
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -51,6 +53,9 @@ def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ())
         arguments: after the command's name; None takes those of the process. What follows a ``--`` is Beam's.
         beam_flags: Beam's own options.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as some schedulers start their jobs
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
     ours = list(sys.argv[1:] if arguments is None else arguments)
     if "--" in ours:
         position = ours.index("--")

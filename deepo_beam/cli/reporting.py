@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
 
-from deepo_beam.errors import DeepoBeamError
+from deepo_beam.errors import DeepoBeamError, StorageError
 
 if TYPE_CHECKING:
     from deepo_beam.lake.summary import Summary
@@ -53,11 +55,27 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_BEAM_NOISE) and not isinstance(error, DeepoBeamError)
 
 
+def print_json(summary: Summary) -> None:
+    """The summary as one JSON object on standard output.
+
+    Raises:
+        StorageError: it cannot be written there.
+    """
+    try:
+        typer.echo(json.dumps(dataclasses.asdict(summary)))
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
+    except OSError as error:
+        where = f"{summary.output}/runs/{summary.run_id}/summary.json"
+        raise StorageError(f"standard output cannot be written: {error.strerror}; the summary is in {where}") from None
+
+
 def print_summary(summary: Summary) -> None:
-    """The summary for people."""
+    """The summary for people; if nobody can be told (a log on a full disk), the run is no worse for it."""
 
     def say(text: str) -> None:
-        typer.echo(text, err=True)
+        with suppress(OSError):
+            typer.echo(text, err=True)
 
     say(f"run {summary.run_id} of {summary.output}, {summary.model}{_version(summary)}")
     say(

@@ -52,6 +52,8 @@ def expand_input(text: str, *, index: int, options: InputOptions, stdin: BinaryI
     """
     kind = kind_of_name(text)
     if kind is InputKind.STDIN:
+        if stdin is None and sys.stdin is None:
+            raise ConfigError("standard input (-) is closed: pipe a list of URIs into it")
         rows = text_rows(stdin or sys.stdin.buffer, "stdin", options)
         return (image_of_row(row, Origin(f"stdin:{row.line}", index, row.line), None, options) for row in rows)
     if kind is InputKind.LIST:

@@ -1,13 +1,31 @@
 """Whatever is named, the command ends: with one clear line, or with rows in errors/. No traceback, no hang."""
 
+import contextlib
+import errno
 import gzip
+import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
-from e2e_tools import assert_adds_up, assert_clear, command, label, rows, write_pictures
+from e2e_tools import (
+    ROOT,
+    assert_adds_up,
+    assert_clear,
+    command,
+    environment,
+    label,
+    rows,
+    write_pictures,
+)
+
+from deepo_beam.cli.reporting import print_json, print_summary
+from deepo_beam.errors import ConfigError, StorageError
+from deepo_beam.inputs import InputOptions, expand_input
+from deepo_beam.lake.summary import Summary
 
 QUICK_S = 20  # more than any of these takes on a busy machine
 
@@ -249,3 +267,47 @@ def test_an_output_whose_files_were_altered_is_refused_in_one_line(name, content
 @pytest.mark.parametrize("output", ["", "s3://", "a\0b", "/nowhere"])
 def test_what_is_no_output_is_not_compacted(output):
     assert_clear(command("compact", output), 2)
+
+
+# --- streams ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def summary(labelled):
+    return Summary(**json.loads((labelled / "runs" / "one" / "summary.json").read_text()))
+
+
+class Full(io.TextIOBase):
+    """A stream to a full disk."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_command_without_any_stream_labels_all_the_same(image, service, tmp_path):
+    arguments = ["label", image, "--output", str(tmp_path / "out"), "--spec", "echo-v1", "--json"]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "deepo_beam", *arguments],
+        env=environment("any", {"DEEPOMATIC_API_URL": service.url}),
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+    assert len(rows(tmp_path / "out", "images")) == 1
+
+
+def test_a_log_on_a_full_disk_does_not_make_a_run_a_failure(summary):
+    with contextlib.redirect_stderr(Full()):
+        print_summary(summary)
+
+
+def test_a_summary_that_cannot_be_printed_is_said_to_be_in_its_file(summary):
+    with contextlib.redirect_stdout(Full()), pytest.raises(StorageError, match=r"No space .*runs/one/summary\.json"):
+        print_json(summary)
+
+
+def test_standard_input_that_is_closed_is_said_to_be(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ConfigError, match=r"standard input \(-\) is closed"):
+        expand_input("-", index=0, options=InputOptions())
