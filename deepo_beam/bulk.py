@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import io
 import json
 import logging
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import apache_beam as beam
@@ -33,7 +34,7 @@ from deepo_beam.lake.publish import is_published, run_uri
 from deepo_beam.lake.snapshot import snapshot_uri, write_snapshot
 from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
-from deepo_beam.preflight import check_inputs, check_output, decide, input_options, prepare
+from deepo_beam.preflight import STDIN_LIST, check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
 from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, _process
 from deepo_beam.transforms.label_images import BUCKETS
@@ -143,7 +144,7 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     if config.inputs != ("-",):
         check_inputs(config.model_copy(update={"inputs": tuple(text for text in config.inputs if text != "-")}))
     plan = prepare(config, alone=alone, launched=True)
-    uri = run_uri(config.output_uri, plan.run_id, "stdin.txt")
+    uri = run_uri(config.output_uri, plan.run_id, STDIN_LIST)
     storage.write_bytes(uri, piped)
     return config.model_copy(update={"inputs": tuple(uri if text == "-" else text for text in config.inputs)}), plan
 
@@ -213,7 +214,7 @@ def _deadline(plan: RunPlan, seconds: float | None) -> Iterator[None]:
         yield
         return
     reason = f"the --deadline of {seconds:g} s is over; the next run goes on"
-    timer = threading.Timer(seconds, stop_run, args=(plan, reason))
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop_run, args=(plan, reason))
     timer.daemon = True
     timer.start()
     try:
@@ -244,6 +245,7 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
     """
     flags = [*_as_flags(config.beam), *beam_flags]
     options = PipelineOptions(flags)
+    _check_values(options)
     _check_names(flags, options)
     runner = options.get_all_options(drop_default=True).get("runner")
     if runner is None:
@@ -276,6 +278,19 @@ def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:
         if near or not elsewhere:
             hint = f", did you mean --{near[0].replace('_', '-')}?" if near else ": neither Beam nor label knows it"
             raise ConfigError(f"unknown option --{name}{hint}")
+
+
+def _check_values(options: PipelineOptions) -> None:
+    """Beam says what is wrong with a value below pages of usage, or breaks at it later."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            given = options.get_all_options()
+    except SystemExit:
+        reason = said.getvalue().strip().rpartition("\n")[2].partition("error: ")[2]
+        raise ConfigError(f"Beam's options: {reason}") from None
+    if given["direct_num_workers"] < 0:
+        raise ConfigError(f"--direct_num_workers is {given['direct_num_workers']}: give 0 (one for each core) or more")
 
 
 def _as_flags(options: dict[str, object]) -> list[str]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from deepo_beam.api.credentials import Credentials
 from deepo_beam.api.settings import ApiSettings
 from deepo_beam.errors import ConfigError
+from deepo_beam.files import read_small
 from deepo_beam.identity import normalise_uri
 from deepo_beam.types import DetectChanges, ModelKind, ModelRef, Payload, Relabel, RetryRule
 from deepo_beam.units import parse_duration, parse_rate, parse_size
@@ -27,6 +28,8 @@ from deepo_beam.units import parse_duration, parse_rate, parse_size
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _CREDENTIAL = re.compile(r"secret|token|password|credential|connection_string|key_id|api_key", re.IGNORECASE)
+_MAX_FILE_BYTES, _MAX_FILE_VALUES = 200_000, 10_000  # of a configuration file
+_MOST_PROBLEMS = 10  # that one message names
 _SPEC_ID = re.compile(r"[A-Za-z0-9_.-]+")
 
 M = TypeVar("M", bound="ConfigModel")
@@ -74,7 +77,10 @@ class ConfigModel(BaseModel):
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
-            problems = "; ".join(_explain(problem, cls) for problem in error.errors(include_url=False))
+            found = error.errors(include_url=False)
+            problems = "; ".join(_explain(problem, cls) for problem in found[:_MOST_PROBLEMS])
+            if len(found) > _MOST_PROBLEMS:
+                problems += f"; and {len(found) - _MOST_PROBLEMS} more"
             raise ConfigError(f"{where}: {problems}") from None
 
 
@@ -130,7 +136,7 @@ class LabelConfig(ConfigModel):
     allow_empty: bool = _option(False, "No image at all is no error (a quiet night).", "Which")
 
     allow_scheme: tuple[str, ...] = _option(
-        (), "Schemes that a list elsewhere may name although they mean this machine: file; may be repeated.", "Safety"
+        (), "With file, lists that are neither local nor standard input may name files of this machine.", "Safety"
     )
     allow_private_hosts: bool = _option(
         False, "Read http(s) images from private, loopback and link-local addresses, too.", "Safety"
@@ -171,6 +177,15 @@ class LabelConfig(ConfigModel):
             raise ValueError(f"{value!r} is no specification id: list them with `deepo-beam specs`")
         return value
 
+    @pydantic.field_validator("allow_scheme")
+    @classmethod
+    def _scheme_is_one_that_is_refused(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        schemes = tuple(text.lower().removesuffix("://") for text in value)
+        for scheme in schemes:
+            if scheme != "file":
+                raise ValueError(f"{scheme!r} needs no allowance: the only scheme that is ever refused is file")
+        return schemes
+
     @pydantic.model_validator(mode="after")
     def _combinations(self) -> LabelConfig:
         if self.spec is not None and self.version_id is not None:
@@ -202,9 +217,12 @@ class LabelConfig(ConfigModel):
         if not self.output:
             raise ConfigError("no output: give --output DIR")
         try:
-            return normalise_uri(self.output).rstrip("/")
+            output = normalise_uri(self.output).rstrip("/")
         except ValueError as error:
             raise ConfigError(f"--output {self.output!r}: {error}") from None
+        if not output:
+            raise ConfigError(f"--output {self.output!r} is the root of all folders: name a folder in it")
+        return output
 
     def api_settings(self, environ: Mapping[str, str] = os.environ) -> ApiSettings:
         """Where the API is: flags win over the environment.
@@ -272,14 +290,34 @@ def load_config(path: str | Path) -> dict[str, Any]:
         ConfigError: it cannot be read or is not a mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = read_small(path, _MAX_FILE_BYTES)
+        if len(text) > _MAX_FILE_BYTES:
+            raise ConfigError(f"--config {path}: more than {_MAX_FILE_BYTES:,} bytes; images belong in a list")
+        values = yaml.safe_load(text.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: not YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"--config {path}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # the latter for bytes that are not UTF-8, and dates that are none
+        raise ConfigError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+    if _is_more_than(_MAX_FILE_VALUES, values):
+        raise ConfigError(f"--config {path}: more than {_MAX_FILE_VALUES:,} values, with its anchors written out")
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: not a mapping of options to values")
     return {str(key): value for key, value in values.items()}
+
+
+def _is_more_than(limit: int, values: object) -> bool:
+    """Whether a YAML document has more values than that, however its anchors multiply them; a circle has."""
+    todo, count = [values], 0
+    while todo and count <= limit:
+        value = todo.pop()
+        count += 1
+        if isinstance(value, dict):
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, set, tuple)):
+            todo += value
+    return count > limit
 
 
 def label_config(flags: Mapping[str, object], config_file: str | None = None) -> LabelConfig:

@@ -32,6 +32,8 @@ class ErrorCode(str, enum.Enum):
 
     INVALID_URI = "invalid_uri"
     BAD_MANIFEST_ROW = "bad_manifest_row"
+    SCHEME_REFUSED = "scheme_refused"
+    ADDRESS_REFUSED = "address_refused"
     OBJECT_MISSING = "object_missing"
     PERMISSION_DENIED = "permission_denied"
     READ_FAILED = "read_failed"
@@ -125,6 +127,22 @@ class PermissionDeniedError(StorageError):
 
     code = ErrorCode.PERMISSION_DENIED
     exit_code = 6
+
+
+class AddressRefusedError(StorageError):
+    """An http(s) image at an address that is not public, or behind a redirect that is not to be followed."""
+
+    code = ErrorCode.ADDRESS_REFUSED
+    retryable = False
+    exit_code = 6
+
+
+class UnusableUrlError(StorageError):
+    """An http(s) URL that names no host that there could be."""
+
+    code = ErrorCode.INVALID_URI
+    retryable = False
+    exit_code = 2
 
 
 # --- images ----------------------------------------------------------------------------------------

@@ -22,12 +22,15 @@ from deepo_beam.errors import (
     PreflightError,
     StorageError,
 )
-from deepo_beam.inputs import InputOptions, expand_input
+from deepo_beam.inputs import InputKind, InputOptions, classify_input, expand_input
 from deepo_beam.lake.dataset import Dataset, check_same, find_dataset, write_dataset
 from deepo_beam.lake.manifest import versions
 from deepo_beam.lake.publish import is_published, run_uri
 from deepo_beam.run import RunPlan, new_run_id
 from deepo_beam.types import ModelKind, Payload
+
+_WHY_NOT_AGAIN = "its rows are of lists that are to be mended, or of files that only --allow-scheme file allows"
+STDIN_LIST = "stdin.txt"  # in the folder of a run: what was read from standard input, for its workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,8 @@ def check_inputs(config: LabelConfig) -> None:
             first = next(expand_input(text, index=index, options=options), None)
         except StorageError as error:
             raise PreflightError(f"input {text!r} cannot be read: {error}") from None
+        if first is None and classify_input(text) is InputKind.ERRORS:
+            raise ConfigError(f"{text!r} has no image that could be tried again: {_WHY_NOT_AGAIN}")
         if first is None:
             empty.append(text)
         else:
@@ -198,12 +203,16 @@ def check_inputs(config: LabelConfig) -> None:
 
 
 def input_options(config: LabelConfig) -> InputOptions:
-    """How lists are read."""
+    """How lists are read, and what they may name."""
+    own_list = run_uri(config.output_uri, config.run_id, STDIN_LIST) if config.output and config.run_id else None
     return InputOptions(
         uri_column=config.uri_column,
         id_column=config.id_column,
         bbox_column=config.bbox_column,
         polygon_column=config.polygon_column,
+        allow_local="file" in config.allow_scheme,
+        own_list=own_list,
+        own_output=config.output_uri if config.output else None,
     )
 
 

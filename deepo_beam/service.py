@@ -1,4 +1,4 @@
-"""The engine's transport for real: images from storage, the API by its client, records to the journal."""
+"""The engine's transport for real: images from storage or the web, the API by its client, records to the journal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from deepo_beam.images import inspect_image
 from deepo_beam.lake.journal import Journal, segment_name
 from deepo_beam.records import Record
 from deepo_beam.run import RunPlan
-from deepo_beam.text import clean_text
+from deepo_beam.text import cut_middle
 from deepo_beam.types import Facts, Failure, ImageInfo, ImageRef, Payload
+from deepo_beam.web import WebReader
 
 _WRITERS = 4  # segments written at once: each waits for its store, hardly for the interpreter
 
@@ -31,17 +32,20 @@ class ServiceTransport:
         """
         self._plan = plan
         self._client = Client(plan.api, plan.credentials, pool_size=plan.engine.max_senders + 8)
+        self._web = WebReader(allow_private_hosts=plan.allow_private_hosts, pool_size=plan.engine.max_senders)
 
     def load(self, image: ImageRef) -> LoadedImage | LoadFailure:
-        """Read, check and wrap an image; see :class:`deepo_beam.engine.Transport`."""
+        """Read, check and wrap an image; see :class:`deepo_beam.engine.Transport`.
+
+        With ``--payload url`` the service reads it: nothing is asked for here, and from which addresses it
+        reads is its own affair.
+        """
         remote = image.location.lower().startswith(("http://", "https://"))
         if self._plan.payload is Payload.URL:
             return self._by_url(image) if remote else _unusable(image, "--payload url takes http(s) URIs only")
-        if remote:
-            return _unusable(image, "an http(s) image is sent by its URL: use --payload url")
         limit = self._plan.max_image_bytes
         try:
-            data = storage.read_bytes(image.location, max_bytes=limit)
+            data, modified_us = self._read(image, limit, remote=remote)
         except StorageError as error:
             return LoadFailure(_failure(Stage.READ, error.code, error), Facts())
         except ConfigError as error:  # a scheme that nobody serves
@@ -51,10 +55,10 @@ class ServiceTransport:
         except ImageError as error:
             # Of a file that is too large only the beginning was read.
             whole = len(data) <= limit
-            facts = self._facts(image, data, None) if whole else Facts(modified_us=image.modified_us)
+            facts = _facts(data, None, modified_us) if whole else Facts(modified_us=modified_us)
             return LoadFailure(_failure(Stage.VALIDATE, error.code, error), facts)
         body, content_type = self._wrap(image, data, info)
-        return LoadedImage(self._facts(image, data, info), body, content_type)
+        return LoadedImage(_facts(data, info, modified_us), body, content_type)
 
     def post(self, image: LoadedImage) -> str:
         """One call; see :class:`deepo_beam.engine.Transport`."""
@@ -67,6 +71,14 @@ class ServiceTransport:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        self._web.close()
+
+    def _read(self, image: ImageRef, limit: int, *, remote: bool) -> tuple[bytes, int | None]:
+        """The bytes, and when they were written: as the listing says, else as a web server does."""
+        if not remote:
+            return storage.read_bytes(image.location, max_bytes=limit), image.modified_us
+        found = self._web.read(image.location, max_bytes=limit)
+        return found.data, found.modified_us if image.modified_us is None else image.modified_us
 
     def _wrap(self, image: ImageRef, data: bytes, info: ImageInfo) -> tuple[bytes, str]:
         plan = self._plan
@@ -96,10 +108,6 @@ class ServiceTransport:
         )
         return LoadedImage(Facts(modified_us=image.modified_us), body, JSON_TYPE)
 
-    @staticmethod
-    def _facts(image: ImageRef, data: bytes, info: ImageInfo | None) -> Facts:
-        return Facts(info, hashlib.sha256(data).hexdigest(), len(data), image.modified_us)
-
 
 class JournalWriter:
     """Writes the engine's flushes as segments; see :class:`deepo_beam.engine.JournalSink`."""
@@ -125,10 +133,14 @@ class JournalWriter:
         self._pool.shutdown()
 
 
+def _facts(data: bytes, info: ImageInfo | None, modified_us: int | None) -> Facts:
+    return Facts(info, hashlib.sha256(data).hexdigest(), len(data), modified_us)
+
+
 def _unusable(image: ImageRef, why: str) -> LoadFailure:
-    message = clean_text(f"{image.image_uri}: {why}", max_chars=1000)
+    message = cut_middle(f"{image.image_uri}: {why}", 1000)
     return LoadFailure(Failure(Stage.READ, ErrorCode.INVALID_URI, message, retryable=False), Facts())
 
 
 def _failure(stage: Stage, code: ErrorCode, error: StorageError | ImageError | ConfigError) -> Failure:
-    return Failure(stage, code, clean_text(str(error), max_chars=1000), error.retryable)
+    return Failure(stage, code, cut_middle(str(error), 1000), error.retryable)

@@ -25,3 +25,14 @@ def clean_text(text: str, max_chars: int | None = None) -> str:
     if text.isascii():  # nearly always, and a hundred times faster than a search
         return text
     return _SURROGATE.sub("\ufffd", text)
+
+
+def cut_middle(text: str, max_chars: int) -> str:
+    """Cleaned text of at most ``max_chars`` (>= 5) characters, both its ends kept.
+
+    A message that names something long says at its end what is wrong with it.
+    """
+    if len(text) > max_chars:
+        tail = (max_chars - 5) // 3
+        text = f"{text[: max_chars - 5 - tail]} ... {text[len(text) - tail :]}"
+    return clean_text(text)

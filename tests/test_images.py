@@ -189,6 +189,40 @@ def test_a_bomb_costs_neither_time_nor_memory() -> None:
     assert peak < 100_000
 
 
+def claiming(form: str, side: int) -> bytes:
+    """A few hundred bytes whose header claims a square of that side."""
+    data = bytearray(encode(form, (3, 3)))
+    if form == "JPEG":
+        struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, side, side)
+    elif form == "PNG":
+        struct.pack_into(">II", data, 16, side, side)
+    elif form == "GIF":
+        struct.pack_into("<HH", data, 6, side, side)
+    elif form == "BMP":
+        struct.pack_into("<ii", data, 18, side, side)
+    elif form == "WEBP":
+        sides = struct.pack("<HBHB", side - 1, 0, side - 1, 0)
+        data[12:12] = struct.pack("<4sIB3x", b"VP8X", 10, 0) + sides
+        struct.pack_into("<I", data, 4, len(data) - 8)
+    else:
+        entries = [struct.pack("<HHII", tag, 4, 1, side) for tag in (256, 257)]
+        data = bytearray(struct.pack("<2sHIH", b"II", 42, 8, 2) + b"".join(entries) + bytes(4))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_sixty_thousand_pixels_a_side_are_read_from_the_header_in_no_more_memory_than_three(form: str) -> None:
+    peaks = []
+    for side in (3, 60_000):
+        data = claiming(form, side)
+        tracemalloc.start()
+        info = inspect_image(data, max_bytes=None)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (info.width, info.height) == (side, side)
+    assert peaks[1] <= peaks[0] + 1000
+
+
 WHOLE = [encode(form, (5, 4), orientation=6 if form in WITH_EXIF else None) for form in FORMATS]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepo_beam.errors import PreflightError
+from deepo_beam.files import read_small
 
 KEY_VARIABLE = "DEEPOMATIC_API_KEY"
 REDACTED = "[API key]"
@@ -42,6 +43,8 @@ class Credentials:
         key = text.strip()
         if not key:
             raise PreflightError(f"{source} is empty: put the API key into it")
+        if len(key) > _MAX_KEY_BYTES:
+            raise PreflightError(f"{source} has more than {_MAX_KEY_BYTES} characters, which is no key")
         if any(not "!" <= character <= "~" for character in key):
             raise PreflightError(
                 f"{source} holds something else than one API key: "
@@ -65,8 +68,7 @@ def redact(text: str, key: str) -> str:
 
 def _read_key_file(path: str) -> str:
     try:
-        with Path(path).open("rb") as stream:
-            content = stream.read(_MAX_KEY_BYTES + 1)
+        content = read_small(path, _MAX_KEY_BYTES)
     except OSError as error:
         reason = error.strerror
     else:

@@ -23,7 +23,7 @@ class ApiSettings:
         version: the path segment after it.
         verify_tls: whether the server's certificate is checked.
         connect_timeout_s: seconds for a connection, and for each 256 KB of a body to be sent.
-        read_timeout_s: seconds without a byte of the answer.
+        read_timeout_s: seconds for an answer, from the request sent to its last byte.
         total_timeout_s: seconds for a call as a whole. Looked at whenever something arrives, so a call ends
             at most ``read_timeout_s`` after it.
         max_reply_bytes: a longer reply, before or after decompression, is refused.

@@ -26,6 +26,7 @@ from deepo_beam.api.credentials import REDACTED, Credentials, redact
 from deepo_beam.api.failures import translate
 from deepo_beam.api.replies import Reply, bad_reply
 from deepo_beam.api.settings import ApiSettings
+from deepo_beam.connections import timed
 from deepo_beam.errors import AnswerLostError, ConfigError, DeepoBeamError
 
 KEY_HEADER = "X-API-KEY"
@@ -68,7 +69,7 @@ class Transport:
         self._settings = settings
         self._clock = clock
         self._session = _Session()
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
+        adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -215,6 +216,17 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> Any:  # noqa: ARG002 - the signature of requests
         return None
+
+
+class _Adapter(HTTPAdapter):
+    """Its connections give an answer the read timeout as a whole, its head included."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        timed(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return timed(super().proxy_manager_for(*args, **kwargs))
 
 
 def _prepare(session: requests.Session, settings: ApiSettings, credentials: Credentials) -> requests.PreparedRequest:

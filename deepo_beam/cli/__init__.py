@@ -6,8 +6,10 @@ Exit codes: 0 done; 1 a bug; 2 usage, configuration, another dataset; 3 more fai
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -21,6 +23,9 @@ from deepo_beam.cli.specs import specs
 from deepo_beam.cli.status import status
 from deepo_beam.cli.verify import verify
 from deepo_beam.errors import DeepoBeamError
+from deepo_beam.text import cut_middle
+
+_LONGEST_MESSAGE = 2000  # characters: what is named in it may be as long as a command line
 
 app = typer.Typer(
     name="deepo-beam",
@@ -54,6 +59,9 @@ def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ())
         arguments: after the command's name; None takes those of the process. What follows a ``--`` is Beam's.
         beam_flags: Beam's own options.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as some schedulers start their jobs
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
     ours = list(sys.argv[1:] if arguments is None else arguments)
     if "--" in ours:
         position = ours.index("--")
@@ -62,5 +70,5 @@ def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ())
         app(args=ours, obj=tuple(beam_flags), prog_name="deepo-beam")
     except DeepoBeamError as error:
         message = str(error).partition(" [while running '")[0]  # where in the pipeline is Beam's to know
-        typer.echo(f"Error: {message}", err=True)
+        typer.echo(f"Error: {cut_middle(message, _LONGEST_MESSAGE)}", err=True)
         sys.exit(error.exit_code)

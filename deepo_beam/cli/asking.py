@@ -20,7 +20,8 @@ def confirm_first_run(config: LabelConfig, *, assume_yes: bool) -> None:
         ConfigError, PreflightError, StorageError: as for ``label``.
     """
     limited = config.max_calls is not None or config.sample is not None or config.limit is not None
-    if assume_yes or limited or "-" in config.inputs or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    by_a_person = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    if assume_yes or limited or "-" in config.inputs or not by_a_person:
         return
     if check_output(config) is not None:
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from json import dumps
 from typing import Annotated
 
 import typer
@@ -11,7 +9,7 @@ import typer
 from deepo_beam.cli.memory import limit_arenas
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.plan import show_plan
-from deepo_beam.cli.reporting import print_summary, set_up_logging
+from deepo_beam.cli.reporting import print_json, print_summary, set_up_logging
 from deepo_beam.config import command_options, label_config
 
 
@@ -60,7 +58,7 @@ def label(
         with stopping.on_signals(plan), progress(plan, quiet=options.quiet):
             summary = bulk.run(wanted, plan, ctx.obj or ())
     if options.as_json:
-        typer.echo(dumps(dataclasses.asdict(summary)))
+        print_json(summary)
     if not options.quiet:
         print_summary(summary)
     raise typer.Exit(summary.exit_code)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
 
-from deepo_beam.errors import DeepoBeamError
+from deepo_beam.errors import DeepoBeamError, StorageError
 
 if TYPE_CHECKING:
     from deepo_beam.lake.summary import Summary
@@ -61,9 +63,25 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not any(noise in record.getMessage() for noise in _BEAM_NOISE) and not isinstance(error, DeepoBeamError)
 
 
+def print_json(summary: Summary) -> None:
+    """The summary as one JSON object on standard output.
+
+    Raises:
+        StorageError: it cannot be written there.
+    """
+    try:
+        typer.echo(json.dumps(dataclasses.asdict(summary)))
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough
+    except OSError as error:
+        where = f"{summary.output}/runs/{summary.run_id}/summary.json"
+        raise StorageError(f"standard output cannot be written: {error.strerror}; the summary is in {where}") from None
+
+
 def print_summary(summary: Summary) -> None:
-    """The summary for people, on standard error."""
-    typer.echo("\n".join(summary_lines(summary)), err=True)
+    """The summary for people, on standard error; if nobody can be told (a log on a full disk), the run is no worse."""
+    with suppress(OSError):
+        typer.echo("\n".join(summary_lines(summary)), err=True)
 
 
 def summary_lines(summary: Summary) -> list[str]:

@@ -20,6 +20,7 @@ from deepo_beam.inputs.rows import (
     image_of_error,
     image_of_object,
     image_of_row,
+    refused_if_local,
 )
 from deepo_beam.storage import StoredObject
 from deepo_beam.types import ImageRef
@@ -30,8 +31,10 @@ def expand_input(text: str, *, index: int, options: InputOptions, stdin: BinaryI
 
     A row of a list that cannot be used is an image with a ``problem``, so that it is counted and reported.
     Relative paths in a list are relative to the list's own folder, those from standard input to the working
-    directory. Hidden files of a folder (``.`` or ``_`` at the beginning of a name on the way) are left out;
-    files that are no images are not, they fail when they are read.
+    directory. A list that is neither on this machine nor standard input may not name files of this machine,
+    unless ``options`` allow it: such a row has failed, too. Hidden files of a folder (``.`` or ``_`` at the
+    beginning of a name on the way) are left out; files that are no images are not, they fail when they are read.
+    What is in the run's own output is left out of folders and globs.
 
     Args:
         text: as :func:`~deepo_beam.inputs.classify_input` takes it.
@@ -49,6 +52,8 @@ def expand_input(text: str, *, index: int, options: InputOptions, stdin: BinaryI
     """
     kind = kind_of_name(text)
     if kind is InputKind.STDIN:
+        if stdin is None and sys.stdin is None:
+            raise ConfigError("standard input (-) is closed: pipe a list of URIs into it")
         rows = text_rows(stdin or sys.stdin.buffer, "stdin", options)
         return (image_of_row(row, Origin(f"stdin:{row.line}", index, row.line), None, options) for row in rows)
     if kind is InputKind.LIST:
@@ -58,7 +63,7 @@ def expand_input(text: str, *, index: int, options: InputOptions, stdin: BinaryI
     if kind is InputKind.FOLDER:
         return _images_of_folder(text, index, options)
     if kind is InputKind.GLOB:
-        return _images_of_objects(storage.glob(text), text, index)
+        return _images_of_objects(storage.glob(text), text, index, options)
     return iter([_image_by_name(text, index)])
 
 
@@ -75,23 +80,33 @@ def _image_by_name(text: str, index: int) -> ImageRef:
     return image
 
 
-def _images_of_objects(objects: Iterable[StoredObject], text: str, index: int) -> Iterator[ImageRef]:
+def _images_of_objects(
+    objects: Iterable[StoredObject], text: str, index: int, options: InputOptions
+) -> Iterator[ImageRef]:
+    own = None if options.own_output is None else f"{options.own_output}/"
     for line, found in enumerate(objects, start=1):
-        yield image_of_object(found, Origin(text, index, line))
+        image = image_of_object(found, Origin(text, index, line))
+        if own is None or not image.image_uri.startswith(own):
+            yield image
 
 
 def _images_of_list(uri: str, index: int, options: InputOptions) -> Iterator[ImageRef]:
-    if table_kind(uri, options.uri_column) is TableKind.ERRORS:
-        yield from _images_of_errors(uri, index)
-        return
+    is_errors = table_kind(uri, options.uri_column) is TableKind.ERRORS
+    images = _images_of_errors(uri, index, options) if is_errors else _images_of_rows(uri, index, options)
+    if options.allow_local or storage.is_local(uri) or uri == options.own_list:
+        return images
+    return (refused_if_local(image, uri) for image in images)
+
+
+def _images_of_rows(uri: str, index: int, options: InputOptions) -> Iterator[ImageRef]:
     folder = uri[: uri.rfind("/") + 1] or "."
     for row in _rows(uri, options):
         yield image_of_row(row, Origin(f"{uri}:{row.line}", index, row.line), folder, options)
 
 
-def _images_of_errors(uri: str, index: int) -> Iterator[ImageRef]:
+def _images_of_errors(uri: str, index: int, options: InputOptions) -> Iterator[ImageRef]:
     for row in _rows(uri, InputOptions()):
-        image = image_of_error(row, Origin(f"{uri}:{row.line}", index, row.line))
+        image = image_of_error(row, Origin(f"{uri}:{row.line}", index, row.line), options)
         if image is not None:
             yield image
 
@@ -109,7 +124,7 @@ def _images_of_folder(folder: str, index: int, options: InputOptions) -> Iterato
         return
     objects = chain([first], objects)
     if table_kind(first.uri, options.uri_column) is None:
-        yield from _images_of_objects(objects, folder, index)
+        yield from _images_of_objects(objects, folder, index, options)
         return
     line = 0
     for found in objects:

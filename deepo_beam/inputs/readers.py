@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from deepo_beam import storage
-from deepo_beam.errors import ConfigError, StorageError
+from deepo_beam.errors import ConfigError
 from deepo_beam.inputs.rows import InputOptions, Row
 from deepo_beam.storage.objects import named_errors
 
@@ -30,6 +30,7 @@ def open_list(uri: str) -> Iterator[BinaryIO]:
 
     Raises:
         ObjectNotFoundError: there is none.
+        ConfigError: it is no whole gzip file, though its name says so.
         StorageError: it cannot be read to its end.
     """
     with named_errors(uri, "read"), storage.open_input(uri) as stream:
@@ -39,8 +40,8 @@ def open_list(uri: str) -> Iterator[BinaryIO]:
                     yield cast("BinaryIO", unpacked)
             else:
                 yield stream
-        except (EOFError, zlib.error) as error:
-            raise StorageError(f"{uri}: is no whole gzip file: {error}") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ConfigError(f"{uri} is no whole gzip file: {error}; copy it again from its source") from error
 
 
 def reader_for(uri: str) -> Reader:
@@ -74,7 +75,9 @@ def jsonl_rows(stream: BinaryIO, name: str, options: InputOptions) -> Iterator[R
 def _json_row(line: int, text: str, options: InputOptions) -> Row:
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return Row(line, None, text, "is JSON that is nested too deeply")
+    except ValueError as error:
         return Row(line, None, text, f"is no JSON: {error}")
     if isinstance(value, str):
         return Row(line, {options.uri_column: value}, text)
@@ -98,7 +101,7 @@ def csv_rows(stream: BinaryIO, name: str, options: InputOptions) -> Iterator[Row
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            yield Row(line, None, "", f"is no CSV: {error}")
+            yield Row(line, None, "", f"is no CSV, or a quote is never closed: {error}")
             continue
         if fields is None:
             return
@@ -124,7 +127,8 @@ def _csv_row(line: int, header: list[str], fields: list[str], problems: list[str
     if problems:
         return Row(line, None, text, problems[0])
     if len(fields) != len(header):
-        return Row(line, None, text, f"has {len(fields)} fields, the header has {len(header)}")
+        why = "; it goes over several lines: is a quote never closed?" if "\n" in text else ""
+        return Row(line, None, text, f"has {len(fields)} fields, the header has {len(header)}{why}")
     return Row(line, {column: field for column, field in zip(header, fields, strict=True) if field}, text)
 
 

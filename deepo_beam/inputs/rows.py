@@ -12,7 +12,7 @@ from typing import Any
 from deepo_beam import storage
 from deepo_beam.errors import ConfigError, ErrorCode, Stage
 from deepo_beam.identity import SCHEME, canonical_crop, image_id, normalise_uri, problem_id
-from deepo_beam.text import clean_text
+from deepo_beam.text import clean_text, cut_middle
 from deepo_beam.types import Failure, ImageRef
 
 _LONGEST_TEXT = 1000  # characters of a bad row or a message that are kept
@@ -28,12 +28,18 @@ class InputOptions:
         uri_column: the image's URI.
         id_column: the user's own id of the image, None for none.
         bbox_column, polygon_column: a crop, see :func:`deepo_beam.identity.canonical_crop`; None for none.
+        allow_local: a list that is not on this machine may name files of this machine.
+        own_list: a list that this run has made, and that may name anything; None for none.
+        own_output: normalised URI of the run's output, whose files no folder and no glob names; None for none.
     """
 
     uri_column: str = "image_uri"
     id_column: str | None = None
     bbox_column: str | None = None
     polygon_column: str | None = None
+    allow_local: bool = False
+    own_list: str | None = None
+    own_output: str | None = None
 
     def columns(self) -> tuple[str, ...]:
         """Return the columns named."""
@@ -112,10 +118,16 @@ def image_of_row(row: Row, origin: Origin, folder: str | None, options: InputOpt
     return _ref(origin, uri, location, crop, _text(own_id), _attributes(values), size, modified)
 
 
-def image_of_error(row: Row, origin: Origin) -> ImageRef | None:
-    """Return the image of a row of ``errors/``; None if the row names none that could be read."""
+def image_of_error(row: Row, origin: Origin, options: InputOptions) -> ImageRef | None:
+    """Return the image of a row of ``errors/``; None if the row names none that could be read.
+
+    A file that a list elsewhere was not allowed to name is not read by way of ``errors/`` either.
+    """
     values = row.values or {}
-    if values.get("error_code") in (ErrorCode.INVALID_URI.value, ErrorCode.BAD_MANIFEST_ROW.value):
+    code = values.get("error_code")
+    if code in (ErrorCode.INVALID_URI.value, ErrorCode.BAD_MANIFEST_ROW.value):
+        return None
+    if code == ErrorCode.SCHEME_REFUSED.value and not options.allow_local:
         return None
     try:
         uri, location = _usable(values.get("image_uri") or "")
@@ -124,6 +136,18 @@ def image_of_error(row: Row, origin: Origin) -> ImageRef | None:
         return None
     attributes = _attributes(dict(values.get("attributes") or ()))
     return _ref(origin, uri, location, crop, _text(values.get("external_id")), attributes)
+
+
+def refused_if_local(image: ImageRef, list_uri: str) -> ImageRef:
+    """Return the image, failed if it is a file of this machine; ``list_uri`` is the list elsewhere that named it."""
+    if image.problem is not None or not storage.is_local(image.location):
+        return image
+    message = (
+        f"the list {list_uri} is not on this machine and names a file that is: {image.image_uri};"
+        " if the list is trusted, allow it with --allow-scheme file"
+    )
+    origin = Origin(image.source or list_uri, image.input_index, image.line)
+    return _bad(origin, ErrorCode.SCHEME_REFUSED, message, image.image_uri)
 
 
 def _usable(text: str) -> tuple[str, str]:
@@ -195,7 +219,7 @@ def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:
         problem=Failure(
             stage=Stage.LIST,
             code=code,
-            message=clean_text(f"{origin.source}: {message}", _LONGEST_TEXT),
+            message=cut_middle(f"{origin.source}: {message}", _LONGEST_TEXT),
             retryable=False,
         ),
     )

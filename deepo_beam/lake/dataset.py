@@ -70,7 +70,7 @@ def find_dataset(output: str, store: Store = storage) -> Dataset | None:
                 " give another --output"
             ) from None
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DatasetMismatchError(f"{uri} is not JSON: restore it or give another --output") from None
     names = {field.name for field in dataclasses.fields(Dataset)}
     if isinstance(values, dict) and values.get("format_version") == FORMAT_VERSION and set(values) != names:

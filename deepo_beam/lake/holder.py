@@ -33,9 +33,10 @@ class Holder:
     def decode(cls, data: bytes) -> Holder | None:
         """The inverse of :meth:`encode`; None for anything else, as while it is being written."""
         try:
-            return cls(**json.loads(data))
-        except (ValueError, TypeError):
+            holder = cls(**json.loads(data))
+        except (ValueError, TypeError, RecursionError):
             return None
+        return holder if isinstance(holder.pid, int) else None
 
     def __str__(self) -> str:
         return f"run {self.run_id}, pid {self.pid} on {self.host} since {self.since}"

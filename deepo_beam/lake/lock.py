@@ -59,8 +59,8 @@ def lock_for_run(output: str, holder: Holder) -> OutputLock:
         OutputHeldError: another run holds it; names host, pid and since when.
     """
     folder = Path(output)
-    made = [path for path in (folder / LOCK, folder) if not path.exists()]
     try:
+        made = [path for path in (folder / LOCK, folder) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open(output)
     except OSError:

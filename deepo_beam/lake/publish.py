@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from deepo_beam import storage
-from deepo_beam.errors import ObjectNotFoundError, StorageError
+from deepo_beam.errors import ConfigError, ObjectNotFoundError, StorageError
 from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.manifest import PublishedFile, write_manifest
 from deepo_beam.lake.shard import ROWS_PER_SHARD, Outcome, Shard
@@ -40,6 +40,10 @@ class Intent:
     summary: Summary
 
 
+#: what decoding raises where somebody else has written
+_NO_INTENT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
 def run_uri(output: str, run_id: str, name: str, store: Store = storage) -> str:
     """A file of a run: ``publish.json``, ``summary.json``, ``manifest.json``, ``_SUCCESS``, ``config.json``."""
     return store.join(output, "runs", run_id, name)
@@ -58,6 +62,7 @@ def load_intents(output: str, store: Store = storage) -> tuple[list[Intent], lis
     """The intents that were completed, and those that were not; without those whose segments were compacted.
 
     Raises:
+        ConfigError: one was altered, and is none any more.
         StorageError: they cannot be read.
     """
     folders = store.list_folders(store.join(output, "runs"))
@@ -65,9 +70,15 @@ def load_intents(output: str, store: Store = storage) -> tuple[list[Intent], lis
     done: list[Intent] = []
     left: list[Intent] = []
     for run_id in sorted(run_ids):
-        data = _read(run_uri(output, run_id, "publish.json", store), store)
-        if data is not None:
-            (done if is_published(output, run_id, store) else left).append(decode_intent(data))
+        uri = run_uri(output, run_id, "publish.json", store)
+        data = _read(uri, store)
+        if data is None:
+            continue
+        try:
+            intent = decode_intent(data)
+        except _NO_INTENT as error:
+            raise ConfigError(f"{uri} is no whole publish intent ({error!r:.100}): restore it from a copy") from None
+        (done if is_published(output, run_id, store) else left).append(intent)
     return done, left
 
 

@@ -134,7 +134,7 @@ def glob(pattern: str) -> Iterator[StoredObject]:
     itself, whatever characters it has.
 
     Raises:
-        ConfigError: wildcards in the bucket, or a range the wrong way round.
+        ConfigError: wildcards in the bucket, a range the wrong way round, or braces nested too deeply.
     """
     if pattern[:7].lower() == "file://":  # listings of local files say plain paths
         pattern = pattern[7:]
@@ -148,7 +148,10 @@ def glob(pattern: str) -> Iterator[StoredObject]:
     if not has_magic(pattern):
         return
     rest = pattern[len(folder) :]
-    matches = re.compile(glob_to_regex(rest), re.DOTALL).fullmatch
+    try:
+        matches = re.compile(glob_to_regex(rest), re.DOTALL).fullmatch
+    except RecursionError:
+        raise ConfigError(f"the glob {pattern!r} has braces in braces in braces, too many of them") from None
     names_at = len((folder or "./").rstrip("/")) + 1  # a listing has one slash there
     for found in list_objects(folder or ".", recursive="/" in rest or "**" in rest):
         if matches(found.uri, names_at):

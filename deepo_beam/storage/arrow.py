@@ -31,7 +31,7 @@ _GCS_RETRY = timedelta(seconds=30)  # of its own accord it tries for 15 minutes
 _REFUSED = re.compile(
     r"ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY|InvalidAccessKey|SIGNATURE_DOES_NOT_MATCH|INVALID_SIGNATURE"
     r"|INVALID_CLIENT_TOKEN|EXPIRED_TOKEN|ExpiredToken|PERMISSION_DENIED|UNAUTHENTICATED|AuthenticationFailed"
-    r"|AuthorizationFailure|Forbidden|HTTP (?:status )?40[13]|\b40[13]\b"
+    r"|AuthenticationException|AuthorizationFailure|Forbidden|HTTP (?:status )?40[13]|\b40[13]\b"
 )
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|ContainerNotFound")
 
@@ -155,7 +155,7 @@ def _connect(place: Place) -> Any:
         return _connect_s3(place.container)
     if place.scheme == "gs":
         return _connect_gcs()
-    return _connect_azure(place.account)
+    return _connect_azure(place.account, place.container)
 
 
 def _connect_s3(bucket: str) -> Any:
@@ -183,7 +183,7 @@ def _connect_gcs() -> Any:
     return GcsFileSystem(**options)
 
 
-def _connect_azure(account: str) -> Any:
+def _connect_azure(account: str, container: str) -> Any:
     from pyarrow.fs import AzureFileSystem
 
     text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
@@ -200,7 +200,11 @@ def _connect_azure(account: str) -> Any:
         scheme, authority = _split_endpoint(endpoint.rstrip("/").removesuffix(f"/{account}"), "https")
         options |= {"blob_storage_scheme": scheme, "blob_storage_authority": authority}
         options |= {"dfs_storage_scheme": scheme, "dfs_storage_authority": authority}
-    return AzureFileSystem(account, **options)
+    system = AzureFileSystem(account, **options)
+    if not options["account_key"] and not options["sas_token"]:
+        # Without a token, other operations end the process (Arrow 25); this one raises.
+        system.get_file_info(f"{container}/dataset.json")
+    return system
 
 
 def _split_endpoint(endpoint: str, scheme: str) -> tuple[str, str]:
@@ -216,7 +220,7 @@ def _stored(uri: str, info: Any) -> StoredObject:
 @contextmanager
 def _named_errors(uri: str, doing: str, place: Place) -> Iterator[None]:
     """Name errors, and tell apart by their text what Arrow raises as plain OSError."""
-    from pyarrow.lib import ArrowInvalid
+    from pyarrow.lib import ArrowException, ArrowInvalid
 
     with named_errors(uri, doing):
         try:
@@ -225,7 +229,7 @@ def _named_errors(uri: str, doing: str, place: Place) -> Iterator[None]:
             refused = StorageError(f"{uri}: cannot {doing} it: {error}")
             refused.retryable = False
             raise refused from error
-        except OSError as error:
+        except (OSError, ArrowException) as error:
             text = str(error)
             for name in (place.key, place.container):
                 if _REFUSED.search(name):  # an object may be called "403.jpg"
@@ -236,4 +240,6 @@ def _named_errors(uri: str, doing: str, place: Place) -> Iterator[None]:
                 ) from error
             if _NO_BUCKET.search(text):
                 raise ObjectNotFoundError(f"{uri}: there is no bucket {place.container!r}") from error
-            raise
+            if isinstance(error, OSError):
+                raise
+            raise StorageError(f"{uri}: cannot {doing} it: {text}") from error

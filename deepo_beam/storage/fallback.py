@@ -107,7 +107,7 @@ class BeamBackend:
 
     def check_scheme(self, scheme: str) -> None:
         """Raise ConfigError if Beam cannot open URIs of this scheme."""
-        _system(f"{scheme}://x")
+        _system(f"{scheme}://...")
 
 
 class NotAFolderError(StorageError):

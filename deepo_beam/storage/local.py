@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from deepo_beam.errors import ConfigError, StorageError
+from deepo_beam.errors import ConfigError, ObjectNotFoundError, StorageError
 from deepo_beam.storage.objects import StoredObject, folder_error, named_errors
 
 _READ_BYTES = 1024 * 1024
@@ -28,24 +28,16 @@ class LocalBackend:
     def read_bytes(self, uri: str, max_bytes: int | None) -> bytes:
         """Read a file, at most ``max_bytes + 1`` bytes of it."""
         with named_errors(uri, "read"):
-            # Opening a named pipe would wait for somebody to write into it.
-            handle = os.open(local_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle, size = _open_regular(uri)
             try:
-                status = os.fstat(handle)
-                if stat.S_ISDIR(status.st_mode):
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                if not stat.S_ISREG(status.st_mode):
-                    raise StorageError(
-                        f"{uri}: not a regular file; a pipe or a device can be named by - (standard input)"
-                    )
-                return _read_up_to(handle, status.st_size, sys.maxsize if max_bytes is None else max_bytes + 1)
+                return _read_up_to(handle, size, sys.maxsize if max_bytes is None else max_bytes + 1)
             finally:
                 os.close(handle)
 
     def open_input(self, uri: str) -> BinaryIO:
         """Open a file; the caller closes it."""
         with named_errors(uri, "read"):
-            return Path(local_path(uri)).open("rb")
+            return os.fdopen(_open_regular(uri)[0], "rb")
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         """Write aside, fsync, rename, fsync the folder: whatever happens, the old file or the new one."""
@@ -76,8 +68,9 @@ class LocalBackend:
 
     def is_folder(self, uri: str) -> bool:
         """Whether the path is a folder."""
-        with named_errors(uri, "look at"):
+        with suppress(ObjectNotFoundError), named_errors(uri, "look at"):
             return Path(local_path(uri)).is_dir()
+        return False
 
     def delete(self, uri: str) -> None:
         """Delete a file; a missing one is fine."""
@@ -125,6 +118,23 @@ def local_path(uri: str) -> str:
     if not encoded or b"\0" in encoded:
         raise ConfigError(f"{uri!r} is no name that a file can have; give a path")
     return path
+
+
+def _open_regular(uri: str) -> tuple[int, int]:
+    """Open a file to be read; return its handle and its size in bytes.
+
+    Raises:
+        StorageError: it is a pipe or a device, which may have no end, or wait for a writer.
+        OSError: it cannot be opened, or is a folder.
+    """
+    handle = os.open(local_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode):
+        return handle, status.st_size
+    os.close(handle)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise StorageError(f"{uri}: not a regular file; a pipe or a device can be named by - (standard input)")
 
 
 def _read_up_to(handle: int, size: int, limit: int) -> bytes:

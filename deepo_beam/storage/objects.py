@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ def named_errors(uri: str, doing: str) -> Iterator[None]:
     except IsADirectoryError as error:
         raise folder_error(uri) from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ObjectNotFoundError(f"{uri}: no object can have so long a name; check the spelling") from error
         raise StorageError(f"{uri}: cannot {doing} it: {error.strerror or error}") from error
 
 

@@ -28,9 +28,17 @@ from deepo_beam.transforms import _process
 from deepo_beam.transforms.plan_buckets import PlanBucketFn, group_by_bucket
 from deepo_beam.types import ImageRef, ImageResult
 
-_OF_THE_COMMAND = {"inputs", "limit", "sample", "seed", "allow_empty", "deadline", "publish", "beam"} | {
-    name for name in LabelConfig.model_fields if name.endswith("_column")
-}
+_OF_THE_COMMAND = {
+    "inputs",
+    "limit",
+    "sample",
+    "seed",
+    "allow_empty",
+    "allow_scheme",
+    "deadline",
+    "publish",
+    "beam",
+} | {name for name in LabelConfig.model_fields if name.endswith("_column")}
 RESULTS = "results"
 BUCKETS = "buckets"
 

@@ -9,7 +9,7 @@ import base64
 import itertools
 import json
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,7 +56,7 @@ class Hostile:
     url: str = ""
     posts: list[bytes] = field(default_factory=list)
     tasks: dict[str, bytes] = field(default_factory=dict)
-    ids: Any = field(default_factory=lambda: itertools.count(1001))
+    ids: Any = None
     polls: int = 0
 
     def change(self, name: str, good: Any, image: bytes | None = None) -> Any:
@@ -101,10 +101,12 @@ def hostile_server(
     only: Collection[bytes] | None = None,
     bad_polls: int = 0,
     post_status: int = 200,
+    task_ids: Iterable[str] | None = None,
     **changes: Change,
 ):
     """A server that listens for as long as the block runs; yields what it was asked."""
     hostile = Hostile(changes, roi, only, bad_polls, post_status)
+    hostile.ids = itertools.count(1001) if task_ids is None else iter(task_ids)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

@@ -2,7 +2,10 @@
 
 import functools
 import itertools
+import json
+import math
 
+import duckdb
 import hostile_server
 import pytest
 from e2e_tools import (
@@ -166,6 +169,9 @@ def test_unknown_fields_are_ignored_and_integer_scores_are_numbers(images, tmp_p
     ("flaw", "words"),
     [
         ({"score": 1.5}, "score is 1.5"),
+        ({"score": math.nan}, "score is nan"),
+        ({"threshold": -math.inf}, "threshold is -inf"),
+        ({"roi": ROI | {"bbox": {"xmin": 0, "ymin": 0, "xmax": 1.5, "ymax": 1}}}, "roi.bbox.xmax is 1.5"),
         ({"label_id": "one"}, "label_id is"),
     ],
 )
@@ -174,3 +180,66 @@ def test_a_result_that_cannot_be_trusted_fails_its_own_image_only(flaw, words, i
 
     assert (error["stage"], error["error_code"], summary["calls"]) == ("parse", "bad_result", 4)
     assert words in error["error_message"]
+
+
+# --- text ----------------------------------------------------------------------------------------------
+
+NAMES = {
+    "<script>alert('x')</script>": "<script>alert('x')</script>",
+    "two\nlines\r\n\ttab": "two\nlines\r\n\ttab",
+    "\x00\x1b[31mred\x07\x7f": "\x00\x1b[31mred\x07\x7f",
+    "lone \ud800 surrogate": "lone \ufffd surrogate",
+    "paired \U0001f41f": "paired \U0001f41f",
+    "'; DROP TABLE labels; --": "'; DROP TABLE labels; --",
+    "=cmd|' /C calc'!A0": "=cmd|' /C calc'!A0",
+    "": "",
+    "M" * 1_000_000: "M" * 1024,
+}
+
+
+def test_label_names_of_any_kind_are_rows_that_anything_can_read(images, tmp_path):
+    answer = predicted(*(PREDICTION | {"label_name": name} for name in NAMES))
+    with hostile_server.hostile_server(task=answer) as server:
+        ended = label(list(images), tmp_path / "out", server, "--log-level", "DEBUG", spec="hostile")
+
+    assert (ended.code, ended.summary["labels"]) == (0, 4 * len(NAMES))
+    assert [row["label_name"] for row in rows(tmp_path / "out", "labels")[: len(NAMES)]] == list(NAMES.values())
+    assert "\x1b" not in ended.err
+    files = f"read_parquet('{tmp_path}/out/labels/*/*.parquet', hive_partitioning = true)"
+    found = duckdb.sql(f"SELECT DISTINCT label_name FROM {files}").fetchall()
+    assert {name for (name,) in found} == set(NAMES.values())
+
+
+def test_what_the_service_says_of_an_error_is_one_short_line_wherever_it_is_shown(images, tmp_path):
+    text = "\x1b[2J<b>\nbad\r\n\ud800\x00" + "no " * 100_000
+    _, _, error = spoil_one(
+        images, tmp_path / "out", task=lambda task: task | {"status": "error", "error": text, "data": None}
+    )
+
+    assert error["error_code"] == "task_error"
+    assert error["error_message"].isprintable()
+    assert len(error["error_message"]) <= 1000
+    assert "bad" in error["error_message"]
+
+
+def test_task_ids_that_are_paths_or_queries_are_only_ids(images, tmp_path):
+    ids = ["../../accounts/me?x=1", "1&task_ids=2#fragment", " %2e%2e%00 ", "<b>'\";--"]
+    with hostile_server.hostile_server(task_ids=ids) as server:
+        ended = label(list(images), tmp_path / "out", server, spec="hostile")
+
+    assert (ended.code, ended.summary["calls"], ended.summary["possibly_billed_twice"]) == (0, 4, 0)
+    assert_labels_follow_the_rule(tmp_path / "out", images)
+    assert {row["task_id"] for row in rows(tmp_path / "out", "images")} == set(ids)
+
+
+def test_a_list_of_tasks_that_nobody_asked_for_is_passed_over(images, tmp_path):
+    def many(good):
+        page = json.loads(good)
+        strangers = [{"id": str(number), "status": "error", "error": "x"} for number in range(20_000)]
+        return json.dumps(page | {"results": strangers + page["results"], "next": "http://evil.invalid/"})
+
+    with hostile_server.hostile_server(poll=many, bad_polls=10**6) as server:
+        ended = label(list(images), tmp_path / "out", server, spec="hostile")
+
+    assert (ended.code, ended.summary["calls"]) == (0, 4)
+    assert_labels_follow_the_rule(tmp_path / "out", images)

@@ -15,6 +15,7 @@ from e2e_tools import (
     label,
     label_row,
     rows,
+    sha256,
     write_pictures,
 )
 
@@ -53,6 +54,25 @@ def test_all_three_payload_modes_give_the_same_labels(service, tmp_path):
     ]
     assert by_mode[0] == by_mode[1] == by_mode[2]
     assert by_name(tmp_path / "url", "images")["image-00000.jpeg"]["content_sha256"] is None
+
+
+def test_images_of_private_hosts_are_rows_in_errors_until_they_are_allowed(service, tmp_path):
+    images = write_pictures(tmp_path / "images", 6)
+    with served(tmp_path / "images") as url:
+        urls = {f"{url}/{quote(uri.rpartition('/')[2])}": data for uri, data in images.items()}
+        gone = f"{url}/gone.png"
+        refused = label([*urls, gone], tmp_path / "out", service, "--run-id", "refused")
+        allowed = label([*urls, gone], tmp_path / "out", service, "--allow-private-hosts", "--retry", "all")
+
+    assert (refused.code, refused.summary["errors_by_code"]) == (3, {"address_refused": 7})
+    messages = [row["error_message"] for row in rows(tmp_path / "out", "errors", run_id="refused")]
+    assert ["--allow-private-hosts" in message for message in messages] == [True] * 7
+    assert (allowed.code, allowed.summary["errors_by_code"]) == (0, {"object_missing": 1})
+    assert (refused.summary["calls"], allowed.summary["calls"]) == (0, 6)
+    assert_labels_follow_the_rule(tmp_path / "out", urls)
+    read = [row for row in rows(tmp_path / "out", "images") if row["status"] == "succeeded"]
+    assert {row["content_sha256"] for row in read} == set(map(sha256, urls.values()))
+    assert all(row["modified_at"] is not None for row in read)
 
 
 @pytest.mark.parametrize("payload", ["base64", "multipart"])

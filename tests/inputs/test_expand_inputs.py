@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepo_beam.errors import ConfigError, ErrorCode, Stage, StorageError
+from deepo_beam.errors import ConfigError, ErrorCode, Stage
 from deepo_beam.identity import image_id
 from deepo_beam.inputs import InputKind, InputOptions, classify_input, expand_input
 from deepo_beam.inputs.readers import csv_rows, jsonl_rows, text_rows
@@ -260,7 +260,7 @@ def test_a_gzip_that_is_broken_is_an_error_that_names_the_list(tmp_path: Path, c
     whole = gzip.compress(os.urandom(10_000).hex().encode())
     path = tmp_path / "list.txt.gz"
     path.write_bytes({b"": b"no gzip", b"\x1f\x8b": whole[:-2000], b"cut": whole[:1000] + b"x" + whole[1001:]}[cut])
-    with pytest.raises(StorageError, match=r"list\.txt\.gz"):
+    with pytest.raises(ConfigError, match=r"list\.txt\.gz is no whole gzip file"):
         expand(path)
 
 

@@ -127,9 +127,9 @@ def test_stores_are_reached_as_the_environment_says(monkeypatch: pytest.MonkeyPa
         dfs_storage_authority="127.0.0.1:1235",
         dfs_storage_scheme="http",
     )
-    assert arrow._connect_azure("acc").equals(emulated)
+    assert arrow._connect_azure("acc", "c").equals(emulated)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=acc;AccountKey=a2V5;EndpointSuffix=x")
-    assert arrow._connect_azure("acc").equals(AzureFileSystem("acc", account_key="a2V5"))
+    assert arrow._connect_azure("acc", "c").equals(AzureFileSystem("acc", account_key="a2V5"))
 
 
 def test_s3_is_spoken_for_real(monkeypatch: pytest.MonkeyPatch) -> None:

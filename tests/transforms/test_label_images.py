@@ -93,7 +93,7 @@ def test_what_cannot_be_labelled_is_a_result_with_a_failure_and_stops_no_other(
         str(tmp_path / "text.jpg"): ErrorCode.NOT_AN_IMAGE,
         str(tmp_path / "empty.png"): ErrorCode.EMPTY_FILE,
         "nobody-serves://this/a.png": ErrorCode.INVALID_URI,
-        "https://example.com/a.png": ErrorCode.INVALID_URI,  # travels by --payload url alone
+        "http://127.0.0.1:9/a.png": ErrorCode.ADDRESS_REFUSED,
         "": ErrorCode.BAD_MANIFEST_ROW,
     }
     results = {result.image.image_uri: result for result in run([path, *bad])}
