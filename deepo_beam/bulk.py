@@ -271,13 +271,30 @@ def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:
     """
     known = set(options.get_all_options())
     elsewhere = options.get_all_options(drop_default=True).get("runner") not in (None, DEFAULT_RUNNER, "DirectRunner")
-    for name in (flag.removeprefix("--").partition("=")[0].replace("-", "_") for flag in flags):
+    for position, flag in enumerate(flags):
+        name = _name_of(flag)
+        if not flag.startswith("--"):
+            if not position or not takes_value(flags[position - 1]):
+                raise ConfigError(
+                    f"{flag!r} among Beam's options is neither one nor the value of one: write --name=value"
+                )
+            continue
         if not name.strip() or name in known or name.removeprefix("no_") in known:
             continue
         near = difflib.get_close_matches(name, [*LabelConfig.model_fields, *known], n=1, cutoff=0.75)
         if near or not elsewhere:
             hint = f", did you mean --{near[0].replace('_', '-')}?" if near else ": neither Beam nor label knows it"
             raise ConfigError(f"unknown option --{name}{hint}")
+
+
+def takes_value(flag: str) -> bool:
+    """Whether what follows this one of Beam's flags, written without ``=``, is its value."""
+    known = PipelineOptions([]).get_all_options()
+    return "=" not in flag and flag.startswith("--") and known.get(_name_of(flag), "") is not False
+
+
+def _name_of(flag: str) -> str:
+    return flag.removeprefix("--").partition("=")[0].replace("-", "_")
 
 
 def _check_values(options: PipelineOptions) -> None:

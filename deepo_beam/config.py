@@ -50,6 +50,7 @@ Rate = Annotated[float, _parsed(parse_rate), Field(gt=0, allow_inf_nan=False)]
 Duration = Annotated[float, _parsed(parse_duration), Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, _parsed(parse_size), Field(ge=1)]
 Count = Annotated[int, Field(strict=True)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 
 
@@ -87,7 +88,7 @@ class ConfigModel(BaseModel):
 class LabelConfig(ConfigModel):
     """All that ``deepo-beam label`` can be told, but for the key, which is never part of it."""
 
-    inputs: tuple[str, ...] = _option(
+    inputs: Texts = _option(
         (),
         "Images: URIs, globs, folders, lists (.txt .csv .jsonl .parquet), errors/ of an earlier run, or - "
         "for URIs on standard input.",
@@ -135,7 +136,7 @@ class LabelConfig(ConfigModel):
     max_image_bytes: Size = _option(20_000_000, "A larger image becomes a row in errors/, e.g. 20MB.", "Which")
     allow_empty: bool = _option(False, "No image at all is no error (a quiet night).", "Which")
 
-    allow_scheme: tuple[str, ...] = _option(
+    allow_scheme: Texts = _option(
         (), "With file, lists that are neither local nor standard input may name files of this machine.", "Safety"
     )
     allow_private_hosts: bool = _option(

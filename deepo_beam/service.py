@@ -55,7 +55,8 @@ class ServiceTransport:
         except ImageError as error:
             # Of a file that is too large only the beginning was read.
             whole = len(data) <= limit
-            facts = _facts(data, None, modified_us) if whole else Facts(modified_us=modified_us)
+            listed = Facts(size_bytes=image.size_bytes, modified_us=modified_us)
+            facts = _facts(data, None, modified_us) if whole else listed
             return LoadFailure(_failure(Stage.VALIDATE, error.code, error), facts)
         body, content_type = self._wrap(image, data, info)
         return LoadedImage(_facts(data, info, modified_us), body, content_type)

@@ -6,7 +6,8 @@ import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import create_runner
 
-from deepo_beam.bulk import pipeline_options
+from deepo_beam.bulk import pipeline_options, takes_value
+from deepo_beam.cli.options import split_beam_options
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError
 from deepo_beam.transforms._process import is_alone
@@ -26,6 +27,24 @@ from deepo_beam.transforms._process import is_alone
 def test_only_beams_own_runner_in_memory_labels_alone(flags: list[str], alone: bool) -> None:
     options = pipeline_options(LabelConfig(), flags)
     assert is_alone(create_runner(options.view_as(StandardOptions).runner), options) == alone
+
+
+@pytest.mark.parametrize("flags", [["--runner", "FnApiRunner"], ["--direct_num_workers", "2", "--streaming"]])
+def test_a_value_may_follow_its_option(flags: list[str]) -> None:
+    assert pipeline_options(LabelConfig(), flags)
+
+
+@pytest.mark.parametrize("flags", [["stray"], ["--streaming", "stray"], ["--runner=FnApiRunner", "stray"]])
+def test_a_word_that_belongs_to_no_option_is_named(flags: list[str]) -> None:
+    with pytest.raises(ConfigError, match="'stray' among Beam's options"):
+        pipeline_options(LabelConfig(), flags)
+
+
+def test_options_of_label_and_of_beam_are_told_apart_with_their_values() -> None:
+    given = ["a.jpg", "--output=out", "--runner", "FnApiRunner", "b.jpg", "--streaming", "c.jpg", "--no-pin-version"]
+    ours, beams = split_beam_options(given, takes_value)
+    assert ours == ["a.jpg", "--output=out", "b.jpg", "c.jpg", "--no-pin-version"]
+    assert beams == ["--runner", "FnApiRunner", "--streaming"]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_values_are_read_as_people_write_them(name: str, value: object, expected
         ("run_id", "a" * 65, "no run id"),
         ("run_id", "a\n", "no run id"),
         ("output", ["a"], "string"),
-        ("inputs", "photos", "tuple"),
+        ("inputs", 7, "tuple"),
         ("inputs", [1], "string"),
         ("beam", "runner", "dictionary"),
     ],
@@ -381,3 +381,7 @@ def test_what_is_kept_beside_the_tables_has_no_signature_password_or_credential_
     assert kept["inputs"] == ["https://lake.example/a.jpg?v=1", "s3://lake/*.jpg"]
     assert kept["beam"]["runner"] == "FlinkRunner"
     assert "pass" not in json.dumps(kept)
+
+
+def test_one_input_may_stand_for_a_list_of_one() -> None:
+    assert LabelConfig.parse({"inputs": "photos"}, where="options").inputs == ("photos",)

@@ -59,7 +59,7 @@ def here(home: Path, text: str) -> str:
 @pytest.mark.slow
 def test_every_shell_command_runs_as_it_stands(home: Path) -> None:
     scripts = blocks("sh")
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     outputs = [run(home, ["bash", "-euc", here(home, script)]) for script in scripts]
     assert '"calls": 0' in outputs[0], "the second run costs nothing"
 

@@ -43,8 +43,12 @@ def with_label_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def split_beam_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell the options of ``label`` from Beam's, which are written ``--name=value``. Pure.
+def split_beam_options(arguments: Sequence[str], takes_value: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Tell the options of ``label`` from Beam's, written ``--name=value`` or ``--name value``. Pure.
+
+    Args:
+        arguments: of a command line.
+        takes_value: whether what follows one of Beam's flags is its value.
 
     Returns:
         (ours, Beam's), each in order; whatever is no option is ours.
@@ -52,9 +56,16 @@ def split_beam_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     ours_by_name = {f"--{name.replace('_', '-')}" for name in LabelConfig.model_fields} | _OTHER_FLAGS
     ours: list[str] = []
     beams: list[str] = []
-    for argument in arguments:
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
         name = argument.partition("=")[0].replace("--no-", "--", 1)
-        (beams if name.startswith("--") and name not in ours_by_name else ours).append(argument)
+        if not name.startswith("--") or name in ours_by_name:
+            ours.append(argument)
+            continue
+        beams.append(argument)
+        if rest and not rest[0].startswith("--") and takes_value(argument):
+            beams.append(rest.pop(0))
     return ours, beams
 
 

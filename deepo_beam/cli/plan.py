@@ -90,4 +90,6 @@ def _bytes(number: float) -> str:
 def _time(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
+    if whole < 60:
+        return f"{whole} s"
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {whole % 60:02} s"

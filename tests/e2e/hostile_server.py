@@ -1,8 +1,8 @@
 """A server that speaks just enough of the API, and breaks one of its promises at a time.
 
 Replies can be replaced by name: ``account``, ``specification``, ``post`` and ``poll`` take the good reply's
-text and give another one, ``task`` takes one good task as a dictionary and gives another one. With ``only``
-the posts and tasks of those images alone are spoilt.
+text and give another one, ``task`` takes one good task as a dictionary and gives another one, ``page`` is the answer
+about any of the images in ``only``. With ``only`` the posts and tasks of those images alone are spoilt.
 """
 
 import base64
@@ -83,6 +83,9 @@ class Hostile:
         self.polls += 1
         found = [self.task(task_id) for task_id in task_ids if task_id in self.tasks]
         good = json.dumps({"count": len(found), "next": None, "previous": None, "results": found})
+        poisoned = any(self.only and self.tasks.get(task_id) in self.only for task_id in task_ids)
+        if poisoned and "page" in self.changes:
+            return self.change("page", good)
         return self.change("poll", good) if self.polls <= self.bad_polls else good
 
     def task(self, task_id: str) -> dict[str, Any]:

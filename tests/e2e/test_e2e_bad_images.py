@@ -83,6 +83,7 @@ def test_each_bad_image_has_a_row_that_says_what_is_wrong(name, stage, code, wor
     assert (error["task_id"], error["http_status"]) == (None, None)
     image = by_name(output, "images")[name]
     assert (image["status"], image["error_code"], image["calls"]) == ("failed", code, 0)
+    assert code == "object_missing" or image["size_bytes"] == (mixed_run[1].parent / "images" / name).stat().st_size
     assert ended.summary["errors_by_code"][code] >= 1
 
 

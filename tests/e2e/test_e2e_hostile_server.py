@@ -243,3 +243,12 @@ def test_a_list_of_tasks_that_nobody_asked_for_is_passed_over(images, tmp_path):
 
     assert (ended.code, ended.summary["calls"]) == (0, 4)
     assert_labels_follow_the_rule(tmp_path / "out", images)
+
+
+@pytest.mark.parametrize("poison", ["[" * 100_000, "9" * 6_000, '"caf'], ids=["deep", "long", "cut"])
+def test_a_task_that_makes_every_answer_about_it_unreadable_fails_alone(poison, images, tmp_path):
+    _, server, error = spoil_one(images, tmp_path / "out", page=lambda good: good.replace("null", poison))
+
+    assert (error["stage"], error["error_code"]) == ("parse", "bad_result")
+    assert "cannot be read" in error["error_message"]
+    assert server.polls < 40
