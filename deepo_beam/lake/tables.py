@@ -18,7 +18,7 @@ from deepo_beam.types import ImageResult
 
 _SORT_KEYS = ("image_uri", "crop", "image_id", "output_index", "prediction_index")
 # DuckDB's own row group; readers share out work by row groups, and writers hold one in memory.
-_ROWS_PER_GROUP = 122_880
+_ROWS_PER_GROUP = 61_440
 
 
 class FailedImage(NamedTuple):
@@ -82,7 +82,7 @@ def errors_table(failed: Iterable[FailedImage]) -> pa.Table:
 class TableFile:
     """A Parquet file that is made of many small tables, with one row group of them in memory.
 
-    zstd, statistics, row groups of at most 122,880 rows, each sorted by URI, crop (null last) and label. Equal
+    zstd, statistics, row groups of at most 61,440 rows, each sorted by URI, crop (null last) and label. Equal
     tables in the same order give equal bytes.
     """
 
