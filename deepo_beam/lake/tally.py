@@ -100,7 +100,8 @@ def outcome_of(entry: ListedEntry, states: Mapping[str, ImageState], run_id: str
     if state is None or state.finished is None:
         return "not_attempted"
     status = state.finished.result.status
-    if state.finished.run_id == run_id:
+    # Two runs may have settled it, if a process outlived its run; the tables hold the outcome of one of them.
+    if run_id in state.settled_by:
         return str(status.value)
     unchanged = any(note.run_id == run_id for note in state.noted)
     known = "skipped" if status is Status.FAILED else "reused"

@@ -278,6 +278,12 @@ def test_calls_are_the_claims_of_a_run_that_were_not_given_back_unused() -> None
 # --- attempts that overlapped ------------------------------------------------------------------------
 
 
+def test_an_image_that_a_process_that_outlived_its_run_has_labelled_too_was_attempted_all_the_same() -> None:
+    theirs, ours = success(0, task_id="1"), success(0, task_id="2")
+    seen = tally(finished(theirs, EARLIER), finished(ours), listing=[listed()])
+    assert +seen.counts == Counter(listed=1, succeeded=1)
+
+
 def test_a_call_of_a_process_that_outlived_its_run_is_counted_beside_that_of_the_next_run() -> None:
     assert tally(claimed(0, run=EARLIER), claimed(0)).billed_twice["overlap"] == 1
     assert tally(claimed(0, run=EARLIER), claimed(0, 2, Reason.IN_DOUBT)).billed_twice["overlap"] == 0
