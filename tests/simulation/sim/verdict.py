@@ -1,0 +1,125 @@
+"""What must hold at the end of a life: nothing lost, nothing twice, nothing paid for in silence."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from deepo_beam.engine.rate import bucket_depth
+from deepo_beam.lake.summary import Summary
+from deepo_beam.records import Finished
+from deepo_beam.types import Status
+from sim.files import rows_of
+from sim.process import OUTPUT
+from sim.service import label_of
+
+if TYPE_CHECKING:
+    from sim.life import Life
+
+KINDS = {"in_doubt", "answer_unknown", "task_lost", "task_error", "overlap"}
+
+
+def judge(life: Life) -> None:
+    """AssertionError with what does not hold; the last run was quiet, and everybody else is dead."""
+    summaries = _summaries(life)
+    for summary in summaries:
+        assert summary.adds_up, f"does not add up: {summary}"
+    _nothing_lost_or_twice(life)
+    _nothing_paid_in_silence(life, summaries)
+    _rate_kept(life)
+
+
+def _summaries(life: Life) -> list[Summary]:
+    objects = life.store.objects
+    summaries = []
+    for uri in sorted(objects):
+        if uri.startswith(f"{OUTPUT}/runs/") and uri.endswith("/publish.json"):
+            folder = uri.rpartition("/")[0]
+            assert f"{folder}/_SUCCESS" in objects, f"{folder} was never completed"
+            summaries.append(Summary(**json.loads(objects[f"{folder}/summary.json"])))
+    return summaries
+
+
+def _nothing_lost_or_twice(life: Life) -> None:
+    rows: dict[str, list[tuple]] = {"images": [], "labels": [], "errors": []}
+    for uri, data in life.store.objects.items():
+        table = uri.removeprefix(f"{OUTPUT}/").partition("/")[0]
+        if table in rows:
+            rows[table] += rows_of(table, data)
+    known = life.truth.outcomes()
+    published: defaultdict[str, dict[int, Finished]] = defaultdict(dict)
+    labels, errors = Counter[tuple](), Counter[tuple]()
+    for image_id, status, finished_us, task_id in rows["images"]:
+        finished = known.get((image_id, finished_us, task_id or ""))
+        assert finished is not None, f"a row of {image_id} that no record made"
+        assert finished.result.status.value == status, f"{image_id} was {finished.result.status}, not {status}"
+        assert finished.generation not in published[image_id], f"{image_id} is published twice"
+        published[image_id][finished.generation] = finished
+        if status == "failed":
+            assert finished.result.failure is not None
+            errors[image_id, finished_us, finished.result.failure.code.value] += 1
+        if status == "succeeded":
+            labels[image_id, finished_us, _answer(life, finished)] += 1
+    assert Counter(rows["labels"]) == labels, f"labels {Counter(rows['labels'])}, not {labels}"
+    assert Counter(rows["errors"]) == errors, f"errors {Counter(rows['errors'])}, not {errors}"
+    for image in life.entries:
+        assert published[image.image_id], f"{image.image_id} is in no table"
+        _up_to_date(life, published[image.image_id], image.image_id)
+
+
+def _answer(life: Life, finished: Finished) -> str:
+    """What the service answered: asked for this very image."""
+    task = life.service.tasks[finished.result.task_id or ""]
+    assert task.image_id == finished.image_id, f"{finished.image_id} has the labels of {task.image_id}"
+    assert finished.result.outputs is not None
+    return label_of(task.image_id, task.content)
+
+
+def _up_to_date(life: Life, published: dict[int, Finished], image_id: str) -> None:
+    newest = max(published)
+    succeeded = [
+        record.generation
+        for record in life.truth.outcomes().values()
+        if record.image_id == image_id and record.result.status is not Status.FAILED
+    ]
+    assert newest >= max(succeeded, default=0), f"the newest labels of {image_id} are in no table"
+    result = published[newest].result
+    if result.status is not Status.FAILED and result.task_id is not None:
+        content = life.service.tasks[result.task_id].content
+        assert content == life.contents[image_id], f"{image_id} has the labels of {content}"
+
+
+def _nothing_paid_in_silence(life: Life, summaries: list[Summary]) -> None:
+    reported = sum(summary.possibly_billed_twice for summary in summaries)
+    kinds = Counter[str]()
+    for summary in summaries:
+        kinds.update(summary.billed_twice_by_kind)
+        assert summary.possibly_billed_twice == sum(summary.billed_twice_by_kind.values())
+    assert set(+kinds) <= KINDS, f"paid twice for a reason that is not on the list: {kinds}"
+    succeeded: defaultdict[str, set[int]] = defaultdict(set)
+    for record in life.truth.records:
+        if isinstance(record, Finished) and record.result.status is not Status.FAILED:
+            succeeded[record.image_id].add(record.generation)
+    twice = 0
+    for image_id, tasks in life.service.accepted.items():
+        # One call is owed for the first labels, and one more whenever there are some and others were asked for.
+        eras = Counter(sum(done < task.generation for done in succeeded[image_id]) for task in tasks)
+        twice += sum(calls - 1 for calls in eras.values())
+    assert twice <= reported, f"{twice} calls paid for twice, {reported} reported: {dict(+kinds)}"
+    assert reported <= life.truth.claims, "more is reported than was ever claimed"
+    if life.harmless:
+        assert reported == 0, f"{dict(+kinds)} reported, and nothing ever went wrong"
+
+
+def _rate_kept(life: Life) -> None:
+    for process, posts in life.truth.posts.items():
+        rate = process.run.settings.rate_per_s
+        if rate is None:
+            continue
+        least = float("inf")
+        for number, time in enumerate(posts):
+            level = number - rate * time
+            least = min(least, level)
+            # rate x w + depth + 1 calls in any window of w seconds
+            assert level - least <= bucket_depth(rate) + 1e-6, f"{process.name} is faster than {rate}/s"
