@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sim.life import Life
+from sim.mutants import MUTANTS, Mutant
 from sim.scenario import scenario_of
 
 
@@ -33,13 +34,24 @@ def simulate(seeds: range, processes: int | None = None) -> dict[int, str]:
         return {seed: failure for seed, failure in zip(seeds, found, strict=True) if failure}
 
 
+def first_seed_of(mutant: Mutant, seeds: range) -> int | None:
+    """The first seed whose life shows a deliberate bug."""
+    with mutant.bug():
+        return next((seed for seed in seeds if failure_of(seed)), None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2000, help="how many lives")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this one only, with a trace")
     parser.add_argument("--processes", type=int, help="at a time; one for each processor")
+    parser.add_argument("--mutants", action="store_true", help="for each deliberate bug, the first seed that shows it")
     given = parser.parse_args()
+    if given.mutants:
+        for mutant in MUTANTS:
+            print(first_seed_of(mutant, range(given.first, given.first + given.seeds)), mutant.name, flush=True)
+        return 0
     if given.seed is not None:
         scenario = scenario_of(given.seed)
         print(scenario)

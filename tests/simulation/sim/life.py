@@ -32,6 +32,7 @@ class Life:
         self.service = Service(scenario.faults, random.Random(f"{scenario.seed} service"))
         self.truth = Truth(self)
         self.store.before_write = self.truth.before_write
+        self.store.before_delete = self.truth.before_delete
         self.chaos = Chaos(self, random.Random(f"{scenario.seed} chaos"))
         self.launcher: Launcher | None = None
         self.quiet = False
@@ -125,4 +126,18 @@ class Life:
             self.contents[image_id] = ""
 
 
-_CANNOT_HURT = ("latency", "post_s", "load_s", "store_s", "service_rate", "bad_images", "unreadable", "unavailable")
+_CANNOT_HURT = (
+    "latency",
+    "post_s",
+    "load_s",
+    "store_s",
+    "service_rate",
+    "too_large",
+    "bad_images",
+    "unreadable",
+    "unavailable",
+    "failed_polls",
+    "slow_polls",
+    "outage",
+    "revoked",
+)

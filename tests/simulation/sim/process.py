@@ -157,6 +157,7 @@ class Process(Actor):
         """As the labelling DoFn does."""
         if self._covered is None:
             self._covered = publish.coverage(publish.load_intents(OUTPUT, self._view)[0])
+        self.life.truth.plans(self, bucket)
         segments = Journal(OUTPUT, self._view).read_records(bucket)
         states = tally.states_of(segments, self._covered.get(bucket, frozenset()))
         planned = plan.plan_bucket(images, states, self.run.rules)
@@ -299,7 +300,10 @@ class Process(Actor):
         def arrive() -> None:
             if not self.alive and self.rng.random() < 0.5:
                 return
+            before = len(self.life.service.tasks)
             reply = self.life.service.post(image_id, content, job.work.generation, self.run.run_id, self.clock.now)
+            if len(self.life.service.tasks) > before:
+                self.life.truth.billed(self, job)
             self.clock.say(self.name, "posts {} for the {}. time: {!r}", image_id[:8], job.attempt, reply)
             if self.alive:
                 self._after(took_s - arrives, lambda: self._replied(job, reply))
@@ -308,6 +312,7 @@ class Process(Actor):
 
     def _replied(self, job: Job, reply: str | ApiError) -> None:
         if isinstance(reply, str):
+            self.life.truth.accepted(self, job, reply)
             self.core.accepted(job, reply, self.clock.now)
         else:
             self.core.refused(job, reply, self.clock.now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _faults(rng: random.Random, *, stale: bool) -> Faults:
         return rng.choice([share, 2 * share]) if rng.random() < likely else 0.0
 
     latency = rng.choice([0.0, 0.05, 0.2, 2.0])
-    return Faults(
+    faults = Faults(
         latency=(0.8 * latency, 1.2 * latency + 0.01),
         post_s=rng.choice([(0.001, 0.002), (0.04, 0.06), (0.01, 1.0)]),
         service_rate=rng.choice([None, None, None, 4.0, 40.0]),
@@ -153,3 +153,7 @@ def _faults(rng: random.Random, *, stale: bool) -> Faults:
         failed_reads=some(0.01),
         stale_s=rng.choice([0.0, 0.0, 2.0]) if stale else 0.0,
     )
+    if rng.random() < 0.1:  # limits are reached only where nearly everything fails
+        worst = rng.choice(["unavailable", "broken", "cut", "task_errors", "lost", "unreadable", "failed_polls"])
+        faults = replace(faults, **{worst: 0.8})
+    return faults

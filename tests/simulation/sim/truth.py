@@ -7,11 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from deepo_beam.api import TaskState
 from deepo_beam.engine import Outcome, Settled
 from deepo_beam.engine.work import Job
+from deepo_beam.lake.journal import COMPACTED
 from deepo_beam.lake.publish import decode_intent
 from deepo_beam.lake.summary import Summary
-from deepo_beam.records import Claimed, Finished, Record
+from deepo_beam.records import Accepted, Claimed, Finished, Record
 from sim.clock import Actor
 from sim.files import records_of
 from sim.process import OUTPUT, Attempt, Process
@@ -39,6 +41,9 @@ class Truth:
         self._bucket_calls: Counter[tuple[str, int]] = Counter()
         self._active: defaultdict[int, set[tuple[Process, Attempt]]] = defaultdict(set)
         self._allotments: dict[str, Mapping[int, int]] = {}
+        self._planned: dict[tuple[Process, int], int] = {}
+        self._known_tasks: defaultdict[tuple[Process, str, int], list[str]] = defaultdict(list)
+        self._accepted: Counter[tuple[Process, str, int]] = Counter()
 
     @property
     def claims(self) -> int:
@@ -63,6 +68,12 @@ class Truth:
             assert old is None or old == data, f"intent {uri} was changed"
         elif parts[-1] == "_SUCCESS":
             self._complete(parts[1])
+
+    def before_delete(self, uri: str) -> None:
+        """A segment goes only when another one says what it said."""
+        folder, _, name = uri.rpartition("/")
+        others = (other for other in self.life.store.objects if other.startswith(f"{folder}/") and other != uri)
+        assert any(other.endswith(COMPACTED) for other in others), f"{name} was deleted, and nothing stands for it"
 
     def _durable(self, actor: Actor, records: list[Record]) -> None:
         self.records += records
@@ -102,6 +113,10 @@ class Truth:
                 self.overlapped |= {(run_id, bucket), (other.run.run_id, bucket)}
             self._active[bucket].add((process, attempt))
 
+    def plans(self, process: Process, bucket: int) -> None:
+        """What is durable by now, it will know of this bucket."""
+        self._planned[process, bucket] = len(self.records)
+
     def ended(self, process: Process, attempt: Attempt) -> None:
         """It labels no more."""
         for bucket in attempt.bundle:
@@ -121,11 +136,52 @@ class Truth:
         assert (process.name, *call) in self._claimed, f"posted without a durable claim: {call}"
         assert (process.name, *call) not in self._sent, f"one claim, two calls: {call}"
         self._sent.add((process.name, *call))
+        assert job.facts.content_sha256 != job.work.known_sha256, f"{call} is posted, and has not changed"
         self.posts[process].append(self.life.clock.now)
         self.calls[run_id] += 1
         self._bucket_calls[run_id, bucket] += 1
         if (budget := self.life.scenario.max_calls) is not None:
             self._within_budget(run_id, bucket, budget)
+        self._polled_first(process, job)
+        if (limit := self.life.scenario.max_in_flight) is not None:
+            # Tasks of earlier runs are waited for in any case, and slow ones leave the window.
+            waiting = sum(bool(other.calls) and not other.slow for other in process.core._tasks)
+            in_flight = len(process.core._taken) + waiting
+            assert in_flight <= limit, f"{in_flight} tasks in a window of {limit}"
+
+    def accepted(self, process: Process, job: Job, task_id: str) -> None:
+        """The process was told the task."""
+        self._known_tasks[process, job.work.image.image_id, job.work.generation].append(task_id)
+
+    def billed(self, process: Process, job: Job) -> None:
+        """The service accepted a call, whether the process is told or not."""
+        labelling = (process, job.work.image.image_id, job.work.generation)
+        self._accepted[labelling] += 1
+        settings = process.run.settings
+        most = 1 + settings.max_reposts + settings.max_task_reruns
+        assert self._accepted[labelling] <= most, f"{labelling[1]} was paid for more than {most} times by one process"
+
+    def _polled_first(self, process: Process, job: Job) -> None:
+        """A task that is known, and of which something may still come, is waited for."""
+        image_id, generation = job.work.image.image_id, job.work.generation
+        now = self.life.clock.now
+        for task_id in self._known_tasks[process, image_id, generation]:
+            task = self.life.service.tasks[task_id]
+            hopeless = not task.known or (task.state is TaskState.ERROR and now >= task.done_at)
+            assert hopeless, f"{image_id} is posted again, and its task {task_id} is neither lost nor in error"
+        if job.calls == 1 and job.work.resume is None and not self.life.scenario.faults.stale_s:
+            of_it = [
+                (record, number < self._planned[process, job.work.bucket])
+                for number, record in enumerate(self.records)
+                if isinstance(record, (Accepted, Claimed))
+                and (record.image_id, record.generation) == (image_id, generation)
+                and not (isinstance(record, Claimed) and record.attempt == job.attempt)
+            ]
+            last = max((record.attempt for record, _ in of_it), default=0)
+            open_tasks = [
+                record for record, seen in of_it if seen and isinstance(record, Accepted) and record.attempt == last
+            ]
+            assert not open_tasks, f"{image_id} is posted, and its task {open_tasks[0].task_id} is known"
 
     def _within_budget(self, run_id: str, bucket: int, budget: int) -> None:
         if not self.life.scenario.faults.stale_s and all(run != run_id for run, _ in self.overlapped):

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from deepo_beam.engine.rate import bucket_depth
+from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.summary import Summary
 from deepo_beam.records import Finished
 from deepo_beam.types import Status
@@ -28,6 +29,7 @@ def judge(life: Life) -> None:
     _nothing_lost_or_twice(life)
     _nothing_paid_in_silence(life, summaries)
     _rate_kept(life)
+    _service_spared(life)
 
 
 def _summaries(life: Life) -> list[Summary]:
@@ -63,9 +65,15 @@ def _nothing_lost_or_twice(life: Life) -> None:
             labels[image_id, finished_us, _answer(life, finished)] += 1
     assert Counter(rows["labels"]) == labels, f"labels {Counter(rows['labels'])}, not {labels}"
     assert Counter(rows["errors"]) == errors, f"errors {Counter(rows['errors'])}, not {errors}"
+    succeeded: defaultdict[str, int] = defaultdict(int)
+    for record in known.values():
+        if record.result.status is not Status.FAILED:
+            succeeded[record.image_id] = max(record.generation, succeeded[record.image_id])
     for image in life.entries:
         assert published[image.image_id], f"{image.image_id} is in no table"
-        _up_to_date(life, published[image.image_id], image.image_id)
+        newest = max(published[image.image_id])
+        assert newest >= succeeded[image.image_id], f"the newest labels of {image.image_id} are in no table"
+        _up_to_date(life, published[image.image_id][newest])
 
 
 def _answer(life: Life, finished: Finished) -> str:
@@ -76,18 +84,11 @@ def _answer(life: Life, finished: Finished) -> str:
     return label_of(task.image_id, task.content)
 
 
-def _up_to_date(life: Life, published: dict[int, Finished], image_id: str) -> None:
-    newest = max(published)
-    succeeded = [
-        record.generation
-        for record in life.truth.outcomes().values()
-        if record.image_id == image_id and record.result.status is not Status.FAILED
-    ]
-    assert newest >= max(succeeded, default=0), f"the newest labels of {image_id} are in no table"
-    result = published[newest].result
+def _up_to_date(life: Life, newest: Finished) -> None:
+    result = newest.result
     if result.status is not Status.FAILED and result.task_id is not None:
         content = life.service.tasks[result.task_id].content
-        assert content == life.contents[image_id], f"{image_id} has the labels of {content}"
+        assert content == life.contents[newest.image_id], f"{newest.image_id} has the labels of {content}"
 
 
 def _nothing_paid_in_silence(life: Life, summaries: list[Summary]) -> None:
@@ -123,3 +124,18 @@ def _rate_kept(life: Life) -> None:
             least = min(least, level)
             # rate x w + depth + 1 calls in any window of w seconds
             assert level - least <= bucket_depth(rate) + 1e-6, f"{process.name} is faster than {rate}/s"
+
+
+def _service_spared(life: Life) -> None:
+    """A service that is down is hardly asked, and no image is charged for it, for a refusal, or for a revoked key."""
+    for record in life.truth.records:
+        if isinstance(record, Finished) and (failure := record.result.failure) is not None:
+            assert failure.code is not ErrorCode.THROTTLED, f"{record.image_id} failed because of a 429"
+            assert failure.http_status != 401, f"{record.image_id} failed because the key was refused"
+    if (outage := life.scenario.faults.outage) is None:
+        return
+    begin, seconds = outage
+    for process, posts in life.truth.posts.items():
+        asked = sum(begin <= time < begin + seconds for time in posts)
+        most = process.run.settings.outage_posts + life.scenario.images + seconds / 20.0 + 10.0
+        assert asked <= most, f"{process.name} made {asked} calls in an outage of {seconds:.0f} s"
