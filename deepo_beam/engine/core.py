@@ -179,7 +179,7 @@ class Core:
     def share_rate(self, sharers: int) -> None:
         """The allowed rate is for so many processes (>= 1) from now on."""
         if self._settings.rate_per_s is not None:
-            self._throttle.allow(self._settings.rate_per_s / sharers)
+            self._throttle.share(self._settings.rate_per_s, sharers)
 
     @property
     def idle(self) -> bool:
