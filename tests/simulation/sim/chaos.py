@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sim.launcher import Launcher
     from sim.life import Life
 
-_LONGEST_ZOMBIE_S = 20.0
+_LONGEST_ZOMBIE_S = 30.0
 
 
 class Chaos:
@@ -55,15 +55,26 @@ class Chaos:
         self._life.clock.say(process.name, "is a zombie now")
         self._life.clock.after(self._rng.uniform(0.2, _LONGEST_ZOMBIE_S), process.kill)
 
+    def falls_asleep(self, actor: Actor, seconds: float) -> None:
+        """Its machine is paused, and goes on as if nothing had been."""
+        self._life.clock.say(actor.name, "falls asleep for {:.1f} s", seconds)
+        actor.asleep_until = self._life.clock.now + seconds
+
     def _strike(self, actor: Actor) -> None:
         launcher, rng, scenario = self._life.launcher, self._rng, self._life.scenario
         if launcher is None or not launcher.alive:
+            return
+        if not scenario.in_process and rng.random() < 0.3:
+            seconds = rng.choice([2.0, 4.0, 8.0, 30.0]) * rng.uniform(0.8, 1.2)
+            self.falls_asleep(rng.choice([launcher, *launcher.processes]), seconds)
             return
         workers = [process for process in launcher.processes if process.alive and process.attempts]
         if scenario.in_process or not workers or rng.random() < 0.4:
             leaving = rng.choice(workers) if workers and scenario.zombies and not scenario.in_process else None
             launcher.kill(leaving=leaving)
             if leaving is not None:
+                if rng.random() < 0.5:
+                    self.falls_asleep(leaving, rng.uniform(5.0, 15.0))
                 self.outlives(leaving)
             return
         victim = actor if isinstance(actor, Process) and actor in workers else rng.choice(workers)

@@ -16,12 +16,13 @@ class KilledError(BaseException):
 
 
 class Actor:
-    """Somebody who acts, until killed; ``zombie``: others think that it has been."""
+    """Somebody who acts, until killed; ``zombie``: others think that it has been; its machine may sleep."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
         self.zombie = False
+        self.asleep_until = 0.0
 
 
 class Clock:
@@ -64,7 +65,9 @@ class Clock:
     def _step(self) -> None:
         time, _, actor, then = heapq.heappop(self._queue)
         self.now = max(self.now, time)
-        if actor is None or actor.alive:
+        if actor is not None and actor.alive and actor.asleep_until > self.now:
+            self.after(actor.asleep_until - self.now, then, actor)
+        elif actor is None or actor.alive:
             self.events += 1
             assert self.events < self.MOST_EVENTS, f"no end after {self.events} events"
             then()

@@ -1,20 +1,23 @@
 """Segments, listings and tables as Python objects: encoding Parquet would be nine tenths of a simulation.
 
-Some seeds do without (``real_files``). Patched are the names by which the lake's modules call their codecs.
+Some seeds do without (``real_files``). Patched are the names by which the lake's modules call their codecs, and their
+threads, for what threads do is done by events.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepo_beam.lake import compact, journal, listing, publish
+from deepo_beam.lake import compact, heartbeat, holding, journal, listing, publish
 from deepo_beam.lake.flatten import flatten_predictions
 from deepo_beam.lake.records import KINDS, decode_records
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Record, Released
@@ -51,6 +54,19 @@ class InlineExecutor:
         return iter([function(*each) for each in zip(*items, strict=True)])
 
 
+class IdleThread:
+    """Never runs: the simulation does, in virtual time, what it would."""
+
+    def __init__(self, **options: object) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
+
+
 class Rows:
     """Stands for :class:`deepo_beam.lake.tables.TableFile`; its tables are lists."""
 
@@ -74,6 +90,9 @@ def simulated_files(*, real: bool) -> Iterator[None]:
     """While the block runs, nothing is encoded (``real``: all of it is)."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(compact, "ThreadPoolExecutor", InlineExecutor))
+        threads = SimpleNamespace(Thread=IdleThread, Event=threading.Event, Lock=threading.Lock)
+        for module in (heartbeat, holding):
+            stack.enter_context(patch.object(module, "threading", threads))
         if not real:
             for module, names in _STANDINS.items():
                 for name, standin in names.items():

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deepo_beam.engine import EngineSettings
-from deepo_beam.errors import ObjectNotFoundError, StorageError
+from deepo_beam.errors import ObjectNotFoundError, OutputHeldError, RunStoppedError, StorageError
 from deepo_beam.identity import bucket_of
-from deepo_beam.lake import compact, listing, plan, publish, summary, tally
+from deepo_beam.lake import compact, holding, listing, plan, publish, summary, tally
+from deepo_beam.lake.holder import Holder
 from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.lease import BEAT_S
 from deepo_beam.lake.plan import PlanRules
+from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
 from deepo_beam.lake.workers import read_reports
 from deepo_beam.types import ImageRef
 from sim.clock import Actor, KilledError
 from sim.process import MODEL, OUTPUT, Attempt, Process, RunInfo
 from sim.scenario import Night
-from sim.store import View
+from sim.store import InstantView, View
 
 if TYPE_CHECKING:
     from sim.life import Life
@@ -54,7 +58,6 @@ class Launcher(Actor):
         self._of: dict[Attempt, Bundle] = {}
         self._allotments: Mapping[int, int] | None = None
         scenario = life.scenario
-        share = None if scenario.rate is None else scenario.rate / scenario.processes
         self.info = RunInfo(
             run_id=self.name,
             rules=PlanRules(
@@ -65,22 +68,24 @@ class Launcher(Actor):
                 model_version_id=night.version,
             ),
             settings=EngineSettings(
-                rate_per_s=share,
+                rate_per_s=scenario.rate,
                 max_in_flight=scenario.max_in_flight,
                 attempts=scenario.max_attempts,
                 pooled_budget=scenario.in_process,
             ),
             version=night.version,
+            started_us=1_760_000_000_000_000 + round(self.clock.now * 1e6),
         )
 
     def run(self) -> Summary | None:
         """The summary, or None if it died or could not go on."""
         self.clock.say(self.name, "starts")
         try:
-            return self._run()
+            with self._held():
+                return self._run()
         except KilledError:
             return None
-        except StorageError as error:
+        except (StorageError, RunStoppedError, OutputHeldError) as error:
             self.clock.say(self.name, "cannot go on: {}", error)
             self._close()
             return None
@@ -102,8 +107,12 @@ class Launcher(Actor):
         if self.publishing:
             return
         self.clock.say(self.name, "is asked to stop")
-        for process in self._living():
-            process.stop(why)
+        if self.life.scenario.in_process:
+            for process in self._living():
+                process.stop(why)
+        else:
+            with suppress(StorageError):
+                ask_to_stop(OUTPUT, self.name, Stop(why), InstantView(self.life.store, self, self.life.chaos.acts))
 
     def lose(self, process: Process, *, dead: bool) -> None:
         """A process is taken to be gone, rightly or not: others go on with its bundles."""
@@ -115,6 +124,42 @@ class Launcher(Actor):
             process.kill()
         for bundle in bundles:
             self._again(bundle)
+
+    # --- the output ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """As the command holds an output."""
+        if self.life.scenario.local:
+            # A lock of the system: free as soon as nobody of an earlier run is left.
+            if any(zombie.alive for zombie in self.life.chaos.zombies):
+                raise OutputHeldError(f"another run holds {OUTPUT}")
+            holding.forget_others(OUTPUT, self.name, self.view)
+            yield
+            return
+        lease = holding.OutputLease(
+            OUTPUT,
+            Holder(self.name, "host", 1, "now"),
+            holding.LAUNCHER,
+            self.view,
+            clock=lambda: self.clock.now,
+            sleep=self.view.sleep,
+        )
+        self.clock.after(BEAT_S, lambda: self._beat(lease), self)
+        yield
+        lease.close()
+
+    def _beat(self, lease: holding.OutputLease) -> None:
+        try:
+            with suppress(StorageError):
+                lease._beat()
+        except KilledError:
+            return
+        self.clock.after(BEAT_S, lambda: self._beat(lease), self)
+
+    def _check_held(self) -> None:
+        if not self.life.scenario.local:
+            holding.check_held(OUTPUT, self.name, self.view)
 
     # --- in order ------------------------------------------------------------------------------------
 
@@ -160,6 +205,8 @@ class Launcher(Actor):
         self._bundles = [Bundle(share) for share in shares if share]
         for bundle in self._bundles:
             self._attempt(bundle, self._new_process())
+        for _ in range(0 if self.life.quiet else scenario.pauses):
+            self.clock.after(self.rng.uniform(3.0, 15.0), self._pause, self)
         if self.rng.random() < scenario.speculative:
             self.clock.after(self.rng.uniform(0.0, 5.0), self._speculate, self)
         if self.rng.random() < scenario.stops and not self.life.quiet:
@@ -189,12 +236,13 @@ class Launcher(Actor):
             seconds=1.0,
             max_calls=scenario.max_calls,
         )
+        self._check_held()
         intent = publish.write_intent(OUTPUT, publish.plan_publish(tallies, known, first=not done), view)
-        files = [
-            file
-            for number in range(len(intent.shards))
-            for file in publish.write_shard(OUTPUT, intent, number, covered, view)
-        ]
+        files = []
+        for number in range(len(intent.shards)):
+            self._check_held()
+            files += publish.write_shard(OUTPUT, intent, number, covered, view)
+        self._check_held()
         return publish.commit(OUTPUT, intent, files, view, seconds=1.0)
 
     def _tally(self, bucket: int, covered: Mapping[int, frozenset[str]]) -> tally.BucketTally:
@@ -221,7 +269,7 @@ class Launcher(Actor):
     def _new_process(self) -> Process:
         process = Process(self.life, f"{self.name}/{len(self.processes)}", self.info)
         self.processes.append(process)
-        if self.stopped:
+        if self.stopped and self.life.scenario.in_process:
             process.stop(self.stopped)
         return process
 
@@ -251,6 +299,10 @@ class Launcher(Actor):
             self._attempt(bundle, chosen if chosen is not None and chosen.alive else self._new_process())
 
         self.clock.after(self.rng.uniform(0.1, 2.0), attempt, self)
+
+    def _pause(self) -> None:
+        if workers := self._living():
+            self.life.chaos.falls_asleep(self.rng.choice(workers), self.rng.uniform(1.0, 8.0))
 
     def _speculate(self) -> None:
         slow = [bundle for bundle in self._bundles if not bundle.done]

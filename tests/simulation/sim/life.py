@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import patch
 
 from deepo_beam.errors import ErrorCode, Stage
+from deepo_beam.lake import holding
 from deepo_beam.lake.summary import Summary
 from deepo_beam.types import Failure, ImageRef
 from sim.chaos import Chaos
@@ -18,7 +21,7 @@ from sim.store import SimulatedStore
 from sim.truth import Truth
 from sim.verdict import judge
 
-_MOST_STARTS = 50
+_MOST_STARTS = 100
 _HARMLESS = Faults()
 
 
@@ -52,7 +55,8 @@ class Life:
 
     def run(self) -> None:
         """Live it; AssertionError if something that must hold does not."""
-        with simulated_files(real=self.scenario.real_files):
+        wall = SimpleNamespace(time_ns=lambda: 1_760_000_000_000_000_000 + round(self.clock.now * 1e9), sleep=None)
+        with simulated_files(real=self.scenario.real_files), patch.object(holding, "time", wall):
             for number, night in enumerate(self.scenario.nights):
                 self._fall(number, night)
                 self._until_settled(night)
@@ -66,7 +70,9 @@ class Life:
                 return summary
             if summary is not None and night.relabel == "all":
                 night = replace(night, relabel="none")  # all that is published: to ask again would be to pay again
-            patience_s = 3.0 * 1.2**number  # whoever starts it again loses patience before the service is back
+            patience_s = 3.0 * min(
+                1.2**number, 1000.0
+            )  # whoever starts it again loses patience before the service is back
             self.clock.pass_until(self.clock.now + self._rng.uniform(0.0, patience_s))
             while self.service.refuses_the_key(self.clock.now):
                 self.clock.pass_until(self.clock.now + 5.0)

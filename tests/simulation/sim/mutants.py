@@ -19,7 +19,7 @@ from deepo_beam.engine.ledger import Flush, Ledger
 from deepo_beam.engine.tasks import TaskLost, Tasks
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import AnswerLostError, EndpointError, ErrorCode, ServerError, Stage
-from deepo_beam.lake import compact, journal, listing, merge, plan, publish, tally
+from deepo_beam.lake import compact, heartbeat, journal, lease, listing, merge, plan, publish, tally
 from deepo_beam.records import Accepted, Finished, Reason
 from deepo_beam.types import Failure, Status
 
@@ -123,6 +123,14 @@ def _claimed_before_compared(original: Any, self: Core, now: float) -> None:
         self._ledger.backlog.append(job)
 
 
+def _a_whole_call_each(original: Any, self: rate.TokenBucket, sharers: int) -> None:
+    original(self, 1)
+
+
+def _pooled(original: Any, self: Budget, *, pooled: bool) -> None:
+    original(self, pooled=True)
+
+
 def _as_if_written(original: Any, self: Core, flush: Flush, error: Any, now: float) -> None:
     self.flushed(flush)
 
@@ -178,8 +186,8 @@ def _drops_labels(original: Any, records: list[Any]) -> list[Any]:
     return [record for record in original(records) if not isinstance(record, Finished)]
 
 
-def _not_ours(original: Any, count: Any, entry: Any, states: Any, settled: Any, run_id: str) -> None:
-    original(count, entry, states, frozenset(), run_id)
+def _waits_for_nobody(original: Any, self: lease.Membership, *, alone: bool) -> None:
+    original(self, alone=True)
 
 
 def _drops_failures(original: Any, records: list[Any]) -> list[Any]:
@@ -197,48 +205,54 @@ def _only_unanswered(self: Any) -> int:
 
 MUTANTS = (
     Mutant("a call goes out before its claim is durable", 0, _patched(Ledger, "next_claims", _claims_at_once)),
-    Mutant("a failed write counts as durable", 12, _patched(Core, "flush_failed", _as_if_written)),
-    Mutant("a bundle ends before its facts are durable", 0, _value(Core, "durable", lambda self, owner: True)),
-    Mutant("a retry uses the claim of the call before", 9, _patched(Core, "_enqueue", _used_without_a_claim)),
-    Mutant("the window is ignored", 12, _value(Core, "_window_has_room", lambda self, now: True)),
-    Mutant("one call too many may be saved up", 0, _value(rate, "bucket_depth", lambda rate: 2.0)),
-    Mutant("the breaker never opens", 0, _patched(Breaker, "failed", _never_opens)),
-    Mutant("a 429 is a failure like any other", 35, _patched(Core, "_throttled", _as_any_failure)),
-    Mutant("a revoked key fails the image", 6, _patched(Core, "refused", _charged)),
-    Mutant("reposts have no limit", 11, _patched(Core, "_may_repost", _without_limit)),
+    Mutant("a failed write counts as durable", 7, _patched(Core, "flush_failed", _as_if_written)),
+    Mutant("a bundle ends before its facts are durable", 1, _value(Core, "durable", lambda self, owner: True)),
+    Mutant("a retry uses the claim of the call before", 12, _patched(Core, "_enqueue", _used_without_a_claim)),
+    Mutant("the window is ignored", 0, _value(Core, "_window_has_room", lambda self, now: True)),
+    Mutant("one call too many may be saved up", 7, _value(rate, "bucket_depth", lambda rate: 2.0)),
+    Mutant("the breaker never opens", 27, _patched(Breaker, "failed", _never_opens)),
+    Mutant("a 429 is a failure like any other", 27, _patched(Core, "_throttled", _as_any_failure)),
+    Mutant("a revoked key fails the image", 26, _patched(Core, "refused", _charged)),
+    Mutant("reposts have no limit", 175, _patched(Core, "_may_repost", _without_limit)),
     Mutant("reruns have no limit", 9, _value(Core, "_may_rerun", lambda self, job: True)),
-    Mutant("a stuck task is posted again", 25, _patched(Tasks, "_judge_age", _stuck_is_lost)),
-    Mutant("a poll without an answer loses its tasks", 2, _patched(Core, "poll_failed", _unanswered_is_lost)),
+    Mutant("a stuck task is posted again", 93, _patched(Tasks, "_judge_age", _stuck_is_lost)),
+    Mutant("a poll without an answer loses its tasks", 0, _patched(Core, "poll_failed", _unanswered_is_lost)),
     Mutant("answers are taken in the order of the reply", 3, _patched(Tasks, "answered", _in_the_order_of_the_reply)),
     Mutant("a cut reply releases its claim", 4, _value(AnswerLostError, "maybe_billed", False)),
-    Mutant("a 500 releases its claim", 53, _value(ServerError, "maybe_billed", False)),
+    Mutant("a 500 releases its claim", 12, _value(ServerError, "maybe_billed", False)),
     Mutant("a refusal is not recorded", 116, _patched(Core, "_note_released", _forgets_refusals)),
     Mutant("a retry costs no budget", 4, _value(Budget, "claim", lambda self, job: True)),
-    Mutant(
-        "an allotment forgets what was claimed", 25, _value(tally, "calls_left", lambda calls, segments, run: calls)
-    ),
-    Mutant("claims in doubt are forgotten", 9, _patched(plan, "_unfinished", _doubts_nothing)),
-    Mutant("an open task is not polled first", 0, _patched(plan, "_unfinished", _posts_first)),
+    Mutant("an allotment forgets what was claimed", 5, _value(tally, "calls_left", lambda calls, segments, run: calls)),
+    Mutant("claims in doubt are forgotten", 324, _patched(plan, "_unfinished", _doubts_nothing)),
+    Mutant("an open task is not polled first", 9, _patched(plan, "_unfinished", _posts_first)),
     Mutant("a failed call that was billed is forgotten", 9, _patched(plan, "_again", _innocent)),
     Mutant(
         "accepted tasks are not taken to be billed",
         9,
         _value(merge._Generation, "maybe_billed", property(_only_unanswered)),
     ),
-    Mutant("duplicates are labelled", 6, _patched(plan, "plan_bucket", _one_by_one)),
+    Mutant("duplicates are labelled", 2, _patched(plan, "plan_bucket", _one_by_one)),
     Mutant("changed files are known", 3, _value(plan, "may_have_changed", lambda image, state: False)),
     Mutant("a zombie's outcome stands over the published one", 8, _patched(merge, "_finished_order", _uncovered_first)),
-    Mutant("overlapping calls are not counted", 27, _value(tally, "_overlapping", lambda maybe_billed, covered: 0)),
+    Mutant("overlapping calls are not counted", 4, _value(tally, "_overlapping", lambda maybe_billed, covered: 0)),
     Mutant("no listing is written", 7, _value(listing, "write_listing", lambda *arguments: None)),
     Mutant("what is published is published again", 0, _value(tally, "is_covered", lambda name, covered: False)),
     Mutant("shards are written without an intent", 0, _patched(publish, "write_intent", _intent_in_memory)),
     Mutant("_SUCCESS is written before the manifest", 0, _patched(publish, "commit", _success_first)),
     Mutant("_SUCCESS is written before the last shard", 0, _patched(publish, "write_shard", _shard_later)),
-    Mutant("an intent is not rolled forward", 9, _value(publish, "roll_forward", lambda output, store: [])),
-    Mutant("compaction deletes before it writes", 0, _patched(compact, "compact_bucket", _deletes_first)),
-    Mutant("compaction drops the newest labels", 0, _patched(compact, "_essential_of_image", _drops_labels)),
-    Mutant("compaction drops what failed", 0, _patched(compact, "_essential_of_image", _drops_failures)),
+    Mutant("an intent is not rolled forward", 16, _value(publish, "roll_forward", lambda output, store: [])),
+    Mutant("compaction deletes before it writes", 2, _patched(compact, "compact_bucket", _deletes_first)),
+    Mutant("compaction drops the newest labels", 2, _patched(compact, "_essential_of_image", _drops_labels)),
+    Mutant("compaction drops what failed", 2, _patched(compact, "_essential_of_image", _drops_failures)),
+    # the lease
+    Mutant("posts ask for no lease", 13, _value(heartbeat.Heartbeat, "lease_left_s", lambda self: 1.0)),
+    Mutant("a silent process is dropped before its lease is over", 513, _value(lease, "DROP_S", 2.0)),
+    Mutant("a newcomer does not wait", 13, _patched(lease.Membership, "__init__", _waits_for_nobody)),
+    Mutant("the rate is not shared", 13, _value(Core, "share_rate", lambda self, sharers: None)),
+    Mutant("a budget is pooled over several processes", 271, _patched(Budget, "__init__", _pooled)),
     # Once in the code, and found here:
-    Mutant("an image is claimed before it is compared", 54, _patched(Core, "_promote", _claimed_before_compared)),
-    Mutant("an image that two runs settled was not attempted", 13, _patched(tally, "_count_entry", _not_ours)),
+    Mutant("an image is claimed before it is compared", 50, _patched(Core, "_promote", _claimed_before_compared)),
+    Mutant(
+        "all that share a rate may save up a whole call", 13, _patched(rate.TokenBucket, "share", _a_whole_call_each)
+    ),
 )

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from deepo_beam.engine import Core, EngineSettings, RunFacts, Work
 from deepo_beam.engine.ledger import Flush, by_bucket
 from deepo_beam.engine.work import Job
-from deepo_beam.errors import ApiError, ErrorCode, Stage, StorageError
-from deepo_beam.lake import listing, plan, publish, tally
+from deepo_beam.errors import ApiError, DeepoBeamError, ErrorCode, RunStoppedError, Stage, StorageError
+from deepo_beam.lake import holding, listing, plan, publish, tally
+from deepo_beam.lake.heartbeat import Activity, Heartbeat
 from deepo_beam.lake.journal import Journal, segment_name
+from deepo_beam.lake.lease import BEAT_S
 from deepo_beam.lake.plan import PlanRules
-from deepo_beam.lake.workers import WorkerReport, write_report
+from deepo_beam.lake.stops import Stop
+from deepo_beam.lake.workers import WorkerReport
 from deepo_beam.types import Facts, Failure, ImageRef, ModelKind, ModelRef
 from sim.clock import Actor, KilledError
 from sim.store import InstantView, View
@@ -38,6 +41,7 @@ class RunInfo:
     rules: PlanRules
     settings: EngineSettings
     version: int
+    started_us: int
 
 
 @dataclass(eq=False)
@@ -61,6 +65,7 @@ class Process(Actor):
         self.life, self.run, self.clock = life, run, life.clock
         self.rng = random.Random(f"{life.scenario.seed} {name}")
         self.writer = f"{self.rng.getrandbits(32):08x}"
+        self.heartbeat: Heartbeat | None = None
         self.stopped: str | None = None
         self.closing = False
         self._view = View(life.store, self, life.chaos.acts)
@@ -82,6 +87,7 @@ class Process(Actor):
         self._gate: list[Job] = []
         self._gate_waits = False
         self._writing: list[tuple[int, str, list]] = []
+        self._beating = False
 
     # --- bundle attempts -----------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class Process(Actor):
                 self._submit(attempt, bucket, images)
         except KilledError:
             return
-        except StorageError as error:
+        except (StorageError, RunStoppedError) as error:
             self.clock.say(self.name, "bundle fails: {}", error)
             self.core.cancel(attempt.owner)
             self._end(attempt, well=False)
@@ -156,6 +162,7 @@ class Process(Actor):
     def _submit(self, attempt: Attempt, bucket: int, images: Sequence[ImageRef]) -> None:
         """As the labelling DoFn does."""
         if self._covered is None:
+            self._join()
             self._covered = publish.coverage(publish.load_intents(OUTPUT, self._view)[0])
         self.life.truth.plans(self, bucket)
         segments = Journal(OUTPUT, self._view).read_records(bucket)
@@ -186,6 +193,25 @@ class Process(Actor):
         self.core.submit(works, self.clock.now, allotments)
         self.pump()
 
+    def _join(self) -> None:
+        """Take part in the run."""
+        scenario = self.life.scenario
+        if not scenario.local:
+            holding.check_held(OUTPUT, self.run.run_id, self._view)
+        report = WorkerReport(
+            self.run.run_id, self.writer, "host", 1, self.core.counters, started_us=self.run.started_us
+        )
+        self.heartbeat = Heartbeat(
+            OUTPUT,
+            report,
+            self,
+            alone=scenario.in_process,
+            locked=scenario.local,
+            store=self._view,
+            clock=lambda: self.clock.now,
+        )
+        self._beat_on()
+
     def _look_for_ends(self) -> None:
         for attempt in list(self.attempts):
             if attempt.submitted and not attempt.over:
@@ -200,21 +226,58 @@ class Process(Actor):
         self._after(0.0, lambda: self._report(attempt, well))
 
     def _report(self, attempt: Attempt, well: bool) -> None:
-        fatal = self.core.fatal
-        why = str(fatal) if fatal else self.stopped
-        code = fatal.exit_code if fatal else 5 if why else 0
-        report = WorkerReport(self.run.run_id, self.writer, "host", 1, self.core.counters, why, code)
-        try:
-            with suppress(StorageError):
-                write_report(OUTPUT, report, self._view)
-        except KilledError:
-            return
-        attempt.ended(attempt, well)
+        if self._beating:
+            self._after(0.05, lambda: self._report(attempt, well))
+        elif self._beat():
+            attempt.ended(attempt, well)
 
     def _over(self, attempt: Attempt) -> None:
         attempt.over = True
         self.attempts.remove(attempt)
         self.life.truth.ended(self, attempt)
+
+    # --- its heartbeat -------------------------------------------------------------------------------
+
+    def look(self) -> Activity:
+        """What the heartbeat says of it."""
+        fatal = self.core.fatal
+        stop = Stop(str(fatal), fatal.exit_code) if fatal else Stop(self.stopped) if self.stopped else None
+        return Activity(self.core.counters, self.core.idle, stop)
+
+    def share_rate(self, sharers: int) -> None:
+        """So many processes post."""
+        self.core.share_rate(sharers)
+
+    def abandon(self, error: DeepoBeamError) -> None:
+        """The run does not hold the output any more."""
+        self.core.stop_with(error, self.clock.now)
+
+    def crash(self, error: BaseException) -> None:
+        """Nothing in the heartbeat may fail in a way that it does not expect."""
+        raise error
+
+    def _beat_on(self) -> None:
+        if not self._beating and not self._beat():
+            return
+        if not (self.life.scenario.in_process and self.life.scenario.local):  # its beats would tell nobody anything
+            self._after(BEAT_S, self._beat_on)
+
+    def _beat(self) -> bool:
+        """Report, look for the others; False: it died meanwhile."""
+        if self.heartbeat is None:
+            return True
+        self._beating = True
+        try:
+            with suppress(StorageError):
+                self.heartbeat.beat()
+        except KilledError:
+            return False
+        finally:
+            self._beating = False
+        return True
+
+    def _lease_left_s(self) -> float:
+        return 0.0 if self.heartbeat is None else self.heartbeat.lease_left_s()
 
     # --- the engine's shell, in virtual time ---------------------------------------------------------
 
@@ -277,7 +340,7 @@ class Process(Actor):
     def _open_gate(self) -> None:
         """One job at a time waits for its turn."""
         while self._gate and not self._gate_waits:
-            wait_s = self.core.turn(self._gate[0], self.clock.now)
+            wait_s = self.core.turn(self._gate[0], self.clock.now, lease_left_s=self._lease_left_s())
             if wait_s:
                 self._gate_waits = True
                 self._after(min(wait_s, 0.5), self._gate_again)

@@ -52,7 +52,10 @@ class Scenario:
     Attributes:
         in_process: the command is its only worker: it dies as a whole, and what a finished bucket leaves of the
             budget goes to the others.
-        kills: how often somebody dies or is given up; ``zombies``: some of them go on for a while.
+        local: the output is on local disk, where a lock of the system ends with the processes of a run; elsewhere it
+            is held by a lease.
+        kills: how often somebody dies, falls asleep or is given up; ``zombies``: some of them go on for a while.
+        pauses: how often in a start some worker's machine sleeps for a while.
         speculative: bundles are sometimes given to a second process although the first is well.
         stops: share of the starts that somebody asks to stop.
         real_files: segments and tables are Parquet, as in production, not Python objects.
@@ -65,6 +68,7 @@ class Scenario:
     buckets: int = 2
     processes: int = 1
     in_process: bool = True
+    local: bool = True
     nights: tuple[Night, ...] = (Night(),)
     rate: float | None = None
     max_in_flight: int | None = None
@@ -74,6 +78,7 @@ class Scenario:
     kills: int = 0
     zombies: bool = False
     speculative: float = 0.0
+    pauses: int = 0
     stops: float = 0.0
     real_files: bool = False
     faults: Faults = field(default_factory=Faults)
@@ -81,16 +86,19 @@ class Scenario:
     @property
     def calm(self) -> bool:
         """Nobody dies, nobody overlaps, nothing is asked to stop."""
-        return not (self.kills or self.speculative or self.stops)
+        return not (self.kills or self.speculative or self.stops or self.pauses)
 
 
 def scenario_of(seed: int, *, real_files: bool | None = None) -> Scenario:
     """The scenario of a seed."""
     rng = random.Random(seed)
+    if seed % 25 == 13:
+        return _crowd(seed, rng)
     images = rng.choice([1, 2, 5, 8, 12, 12, 20, 40])
     processes = rng.choice([1, 1, 2, 3])
     kills = rng.choice([0, 1, 1, 2, 3])
     nights = rng.choice([0, 0, 1, 1, 2, 3])
+    in_process = processes == 1 and rng.random() < 0.7
     overlapping = processes > 1 and rng.random() < 0.5
     return Scenario(
         seed=seed,
@@ -99,7 +107,8 @@ def scenario_of(seed: int, *, real_files: bool | None = None) -> Scenario:
         unusable=rng.choice([0, 0, 1]),
         buckets=rng.choice([1, 2, 3, 4]),
         processes=processes,
-        in_process=processes == 1 and rng.random() < 0.7,
+        in_process=in_process,
+        local=rng.random() < (0.8 if in_process else 0.4),
         nights=(Night(), *(_night(rng, number) for number in range(nights))),
         rate=rng.choice([None, None, 5.0, 50.0]),
         max_in_flight=rng.choice([None, None, 1, 10]),
@@ -110,8 +119,25 @@ def scenario_of(seed: int, *, real_files: bool | None = None) -> Scenario:
         zombies=overlapping,
         speculative=0.3 if overlapping and rng.random() < 0.5 else 0.0,
         stops=rng.choice([0.0, 0.0, 0.3]),
-        real_files=seed % 20 == 7 if real_files is None else real_files,
-        faults=_faults(rng, stale=overlapping),
+        real_files=seed % 40 == 7 if real_files is None else real_files,
+        faults=_faults(rng, stale=overlapping, longest_outage_s=1200.0 if in_process else 60.0),
+    )
+
+
+def _crowd(seed: int, rng: random.Random) -> Scenario:
+    """Several processes share a rate, and some sleep: enough work to tell whether they keep it."""
+    return Scenario(
+        seed=seed,
+        images=rng.choice([40, 80]),
+        buckets=4,
+        processes=rng.choice([2, 3]),
+        in_process=False,
+        local=rng.random() < 0.2,
+        rate=rng.choice([5.0, 10.0]),
+        kills=rng.choice([0, 1, 2]),
+        zombies=True,
+        pauses=rng.choice([0, 2, 4]),
+        faults=Faults(latency=rng.choice([(0.0, 0.01), (1.0, 3.0)]), post_s=(0.001, 0.01)),
     )
 
 
@@ -125,7 +151,7 @@ def _night(rng: random.Random, number: int) -> Night:
     )
 
 
-def _faults(rng: random.Random, *, stale: bool) -> Faults:
+def _faults(rng: random.Random, *, stale: bool, longest_outage_s: float) -> Faults:
     def some(share: float, likely: float = 0.25) -> float:
         return rng.choice([share, 2 * share]) if rng.random() < likely else 0.0
 
@@ -145,7 +171,7 @@ def _faults(rng: random.Random, *, stale: bool) -> Faults:
         stuck=some(0.02, 0.1),
         failed_polls=some(0.2),
         slow_polls=some(0.2),
-        outage=(rng.uniform(0.0, 5.0), rng.choice([2.0, 60.0, 1200.0])) if rng.random() < 0.15 else None,
+        outage=(rng.uniform(0.0, 5.0), rng.choice([2.0, 20.0, longest_outage_s])) if rng.random() < 0.15 else None,
         revoked=(rng.uniform(0.0, 5.0), rng.choice([5.0, 60.0])) if rng.random() < 0.1 else None,
         store_s=rng.choice([(0.0001, 0.001), (0.001, 0.02), (0.05, 0.3)]),
         slow_writes=some(0.1),

@@ -123,10 +123,16 @@ class View:
             raise KilledError(self._actor.name)
 
     def _pass(self, seconds: float) -> None:
-        clock = self._store.clock
+        clock, actor = self._store.clock, self._actor
         clock.pass_until(clock.now + seconds)
-        if not self._actor.alive:
-            raise KilledError(self._actor.name)
+        while actor.alive and actor.asleep_until > clock.now:
+            clock.pass_until(actor.asleep_until)
+        if not actor.alive:
+            raise KilledError(actor.name)
+
+    def sleep(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        self._pass(seconds)
 
     def _latency(self) -> float:
         return self._store.rng.uniform(*self._store.faults.store_s)

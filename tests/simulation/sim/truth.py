@@ -72,6 +72,8 @@ class Truth:
     def before_delete(self, uri: str) -> None:
         """A segment goes only when another one says what it said."""
         folder, _, name = uri.rpartition("/")
+        if "/journal/" not in folder:
+            return
         others = (other for other in self.life.store.objects if other.startswith(f"{folder}/") and other != uri)
         assert any(other.endswith(COMPACTED) for other in others), f"{name} was deleted, and nothing stands for it"
 

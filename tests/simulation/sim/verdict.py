@@ -18,6 +18,7 @@ from sim.service import label_of
 if TYPE_CHECKING:
     from sim.life import Life
 
+_CALLS_IN_A_WINDOW = 60
 KINDS = {"in_doubt", "answer_unknown", "task_lost", "task_error", "overlap"}
 
 
@@ -114,16 +115,16 @@ def _nothing_paid_in_silence(life: Life, summaries: list[Summary]) -> None:
 
 
 def _rate_kept(life: Life) -> None:
-    for process, posts in life.truth.posts.items():
-        rate = process.run.settings.rate_per_s
-        if rate is None:
-            continue
-        least = float("inf")
-        for number, time in enumerate(posts):
-            level = number - rate * time
-            least = min(least, level)
-            # rate x w + depth + 1 calls in any window of w seconds
-            assert level - least <= bucket_depth(rate) + 1e-6, f"{process.name} is faster than {rate}/s"
+    rate = life.scenario.rate
+    if rate is None:
+        return
+    posts = sorted((time, process.name) for process, times in life.truth.posts.items() for time in times)
+    for first, (start, _) in enumerate(posts):
+        processes = set[str]()
+        for calls, (time, name) in enumerate(posts[first : first + _CALLS_IN_A_WINDOW], start=1):
+            processes.add(name)
+            most = rate * (time - start) + len(processes) * bucket_depth(rate) + 1
+            assert calls <= most + 1e-6, f"{calls} calls of {sorted(processes)} in {time - start:.3f} s at {start:.3f}"
 
 
 def _service_spared(life: Life) -> None:
