@@ -1,7 +1,7 @@
 """Segments, listings and tables as Python objects: encoding Parquet would be nine tenths of a simulation.
 
-Some seeds do without (``real_files``). Patched are the names by which the lake's modules call their codecs, and their
-threads, for what threads do is done by events.
+Some seeds do without (``real_files``), and have their accounts checked from the tables as well. Patched are the names
+by which the lake's modules call their codecs, and their threads, for what threads do is done by events.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepo_beam.lake import compact, heartbeat, holding, journal, listing, publish
+from deepo_beam.lake import audit, compact, complete, heartbeat, holding, journal, listing, manifest, shard
 from deepo_beam.lake.flatten import flatten_predictions
 from deepo_beam.lake.records import KINDS, decode_records
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Record, Released
@@ -89,14 +89,15 @@ class Rows:
 def simulated_files(*, real: bool) -> Iterator[None]:
     """While the block runs, nothing is encoded (``real``: all of it is)."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(compact, "ThreadPoolExecutor", InlineExecutor))
+        for module in (audit, compact, listing, manifest):
+            stack.enter_context(patch.object(module, "ThreadPoolExecutor", InlineExecutor))
         threads = SimpleNamespace(Thread=IdleThread, Event=threading.Event, Lock=threading.Lock)
-        for module in (heartbeat, holding):
-            stack.enter_context(patch.object(module, "threading", threads))
+        for threaded in (heartbeat, holding):
+            stack.enter_context(patch.object(threaded, "threading", threads))
         if not real:
-            for module, names in _STANDINS.items():
+            for owner, names in _STANDINS.items():
                 for name, standin in names.items():
-                    stack.enter_context(patch.object(module, name, standin))
+                    stack.enter_context(patch.object(owner, name, standin))
         yield
 
 
@@ -113,7 +114,8 @@ def rows_of(table: str, data: bytes) -> list[tuple[Any, ...]]:
     for index, field in enumerate(columns.schema):
         if pa.types.is_timestamp(field.type):
             columns = columns.set_column(index, field.name, columns.column(index).cast(pa.int64()))
-    return list(zip(*(columns[name].to_pylist() for name in _COLUMNS[table]), strict=True))
+    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS[table]), strict=True)
+    return [tuple("" if value is None else value for value in row) for row in rows]
 
 
 _COLUMNS = {
@@ -169,7 +171,8 @@ def _read_listing(output: str, run_id: str, bucket: int, store: Any) -> list[lis
 _STANDINS: dict[Any, dict[str, Any]] = {
     journal: {"encode_records": _pack_records, "decode_records": _unpack_records},
     listing: {"write_listing": _write_listing, "read_listing": _read_listing},
-    publish: {
+    complete: {"audit": lambda output, intent, files, store: None},  # it reads the tables as Parquet
+    shard: {
         "TableFile": Rows,
         "images_table": _image_rows,
         "labels_table": _label_rows,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from deepo_beam.engine import EngineSettings
 from deepo_beam.errors import ObjectNotFoundError, OutputHeldError, RunStoppedError, StorageError
 from deepo_beam.identity import bucket_of
-from deepo_beam.lake import compact, holding, listing, plan, publish, summary, tally
+from deepo_beam.lake import compact, complete, holding, listing, plan, publish, summary, tally
 from deepo_beam.lake.holder import Holder
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.lease import BEAT_S
@@ -165,7 +165,7 @@ class Launcher(Actor):
 
     def _run(self) -> Summary | None:
         life, scenario = self.life, self.life.scenario
-        publish.roll_forward(OUTPUT, self.view)
+        complete.roll_forward(OUTPUT, self.view)
         compact.compact(OUTPUT, scenario.buckets, self.view, at_least=scenario.compact_at)
         self.view.write_bytes(publish.run_uri(OUTPUT, self.name, "config.json", self.view), b"{}")
         buckets: dict[int, list[ImageRef]] = {}
@@ -243,7 +243,7 @@ class Launcher(Actor):
             self._check_held()
             files += publish.write_shard(OUTPUT, intent, number, covered, view)
         self._check_held()
-        return publish.commit(OUTPUT, intent, files, view, seconds=1.0)
+        return complete.complete(OUTPUT, intent, files, view, seconds=1.0)
 
     def _tally(self, bucket: int, covered: Mapping[int, frozenset[str]]) -> tally.BucketTally:
         try:

@@ -19,7 +19,7 @@ from deepo_beam.engine.ledger import Flush, Ledger
 from deepo_beam.engine.tasks import TaskLost, Tasks
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import AnswerLostError, EndpointError, ErrorCode, ServerError, Stage
-from deepo_beam.lake import compact, heartbeat, journal, lease, listing, merge, plan, publish, tally
+from deepo_beam.lake import compact, complete, heartbeat, journal, lease, listing, merge, plan, publish, tally
 from deepo_beam.records import Accepted, Finished, Reason
 from deepo_beam.types import Failure, Status
 
@@ -238,9 +238,9 @@ MUTANTS = (
     Mutant("no listing is written", 7, _value(listing, "write_listing", lambda *arguments: None)),
     Mutant("what is published is published again", 0, _value(tally, "is_covered", lambda name, covered: False)),
     Mutant("shards are written without an intent", 0, _patched(publish, "write_intent", _intent_in_memory)),
-    Mutant("_SUCCESS is written before the manifest", 0, _patched(publish, "commit", _success_first)),
+    Mutant("_SUCCESS is written before the manifest", 0, _patched(complete, "commit", _success_first)),
     Mutant("_SUCCESS is written before the last shard", 0, _patched(publish, "write_shard", _shard_later)),
-    Mutant("an intent is not rolled forward", 16, _value(publish, "roll_forward", lambda output, store: [])),
+    Mutant("an intent is not rolled forward", 16, _value(complete, "roll_forward", lambda output, store: [])),
     Mutant("compaction deletes before it writes", 2, _patched(compact, "compact_bucket", _deletes_first)),
     Mutant("compaction drops the newest labels", 2, _patched(compact, "_essential_of_image", _drops_labels)),
     Mutant("compaction drops what failed", 2, _patched(compact, "_essential_of_image", _drops_failures)),

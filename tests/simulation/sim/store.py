@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -73,6 +74,9 @@ class View:
         if data is None:
             raise ObjectNotFoundError(f"{uri} does not exist")
         return data
+
+    def open_input(self, uri: str) -> io.BytesIO:
+        return io.BytesIO(self.read_bytes(uri))
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         self._change("writes {}", uri, lambda: self._store.put(self._actor, uri, data))

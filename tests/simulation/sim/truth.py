@@ -199,6 +199,8 @@ class Truth:
         expected = len(launcher.entries)
         assert summary.listed == expected, f"{summary.listed} listed, {expected} given"
         assert summary.adds_up, f"does not add up: {summary}"
+        if not self.life.scenario.faults.failed_reads:  # else a table may not have been read
+            assert summary.accounting is None, f"run {summary.run_id}: {summary.accounting}"
         names = [image.image_id for image in launcher.entries]
         assert summary.duplicate == len(names) - len(set(names)), f"{summary.duplicate} duplicates"
         assert summary.calls >= self.calls[launcher.name] or self._outlived(launcher), (

@@ -27,6 +27,8 @@ def judge(life: Life) -> None:
     summaries = _summaries(life)
     for summary in summaries:
         assert summary.adds_up, f"does not add up: {summary}"
+        if not life.scenario.faults.failed_reads:  # else a table may not have been read
+            assert summary.accounting is None, f"run {summary.run_id}: {summary.accounting}"
     _nothing_lost_or_twice(life)
     _nothing_paid_in_silence(life, summaries)
     _rate_kept(life)
