@@ -14,7 +14,7 @@ PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format test-pythons test-lowest pins dist clean
+.PHONY: help demo test check lint types format simulate test-pythons test-lowest pins dist clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test: $(READY) ## Run every test, in parallel, and report the coverage
 	$(PY) -m coverage run $(PYTEST)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+simulate: $(READY) ## Simulate lives of an output: SEEDS=10000 of them, or SEED=n with a trace
+	$(PY) tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
 
 check: lint types test ## Run lint, types and test: what a change has to pass
 

@@ -179,7 +179,7 @@ class Core:
     def share_rate(self, sharers: int) -> None:
         """The allowed rate is for so many processes (>= 1) from now on."""
         if self._settings.rate_per_s is not None:
-            self._throttle.allow(self._settings.rate_per_s / sharers)
+            self._throttle.share(self._settings.rate_per_s, sharers)
 
     @property
     def idle(self) -> bool:
@@ -215,26 +215,27 @@ class Core:
     def loaded(self, job: Job, facts: Facts, held_bytes: int) -> bool:
         """The image was read; ``held_bytes`` (>= 0) are kept until it is posted. False: it is not to be posted now."""
         job.facts = facts
+        if job.claimed:  # one that was to be compared was found to have changed
+            self._hold(job, held_bytes)
+            return True
+        self._drop(job)
         if _as_known(job):
-            self._drop(job)
             self._unchanged(job)
-            return False
-        if not job.claimed:  # it was read only to be compared
-            self._drop(job)
+        else:
+            job.changed = True
             self._enqueue(job)
-            return False
-        self._hold(job, held_bytes)
-        return True
+        return False
 
     def load_failed(self, job: Job, failure: Failure, facts: Facts, now: float) -> None:
         """The image cannot be read, or is none. A failing store is asked again, a bad image is not."""
         job.facts = facts
         job.loads += 1
         self._drop(job)
-        self._release(job)
-        if _as_known(job):
+        if not job.claimed and _as_known(job):
             self._unchanged(job)
-        elif failure.stage is Stage.READ and failure.retryable and job.loads < self._settings.load_attempts:
+            return
+        self._release(job)
+        if failure.stage is Stage.READ and failure.retryable and job.loads < self._settings.load_attempts:
             self._retry_later(job, now, job.loads)
         else:
             job.tries += 1
@@ -496,7 +497,10 @@ class Core:
 
     def _promote(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
-            self._ledger.backlog.appendleft(heapq.heappop(self._delayed)[2])
+            job = heapq.heappop(self._delayed)[2]
+            # A claim says that a new labelling was begun: not before the image is known to have changed.
+            to_be_compared = job.work.known_sha256 is not None and not job.changed
+            (self._compare if to_be_compared else self._ledger.backlog).appendleft(job)
 
     def _settle(
         self,

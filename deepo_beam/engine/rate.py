@@ -19,32 +19,45 @@ def bucket_depth(rate_per_s: float) -> float:
 
 
 class TokenBucket:
-    """At most ``rate x w + depth + 1`` takes in any window of w seconds (the generic cell rate algorithm).
+    """At most ``rate x w + depth + 1 / sharers`` takes in any window of w seconds (the generic cell rate algorithm).
 
     Saving up ``depth`` calls makes up for a thread that wakes late; without it every late wake-up would be
-    quota lost for good.
+    quota lost for good. Over all that share a rate, that is ``rate x w + sharers x depth + 1``.
     """
 
     def __init__(self, rate_per_s: float | None) -> None:
-        """Full bucket; None is no limit."""
+        """Full bucket, shared with nobody; None is no limit."""
         self._rate = rate_per_s
+        self._sharers = 1
         self._due = 0.0
+
+    def share(self, sharers: int) -> None:
+        """So many buckets (>= 1) are filled from one rate, of which this one's is a part."""
+        before, self._sharers = self._saved_s(), sharers
+        self._due += self._saved_s() - before
 
     def set_rate(self, rate_per_s: float | None) -> None:
         """From now on; what was taken stays taken, and the next call stays when it was."""
-        if self._rate is not None and rate_per_s is not None:
-            self._due += bucket_depth(rate_per_s) / rate_per_s - bucket_depth(self._rate) / self._rate
+        before, limited = self._saved_s(), self._rate is not None
         self._rate = rate_per_s
+        if limited and rate_per_s is not None:
+            self._due += self._saved_s() - before
 
     def take(self, now: float) -> float:
         """Take one call and return 0.0, or take nothing and return the seconds (> 0) until one is there."""
         if self._rate is None:
             return 0.0
-        earliest = self._due - bucket_depth(self._rate) / self._rate
+        earliest = self._due - self._saved_s()
         if now < earliest:
             return earliest - now
         self._due = max(now, self._due) + 1.0 / self._rate
         return 0.0
+
+    def _saved_s(self) -> float:
+        """How far a call may come before its time."""
+        if self._rate is None:
+            return 0.0
+        return (bucket_depth(self._rate) - 1.0 + 1.0 / self._sharers) / self._rate
 
 
 def cautious_rate(calm_s: float, refused_at: float, *, sure: bool) -> float:
@@ -91,8 +104,10 @@ class Throttle:
         """What is asked at most at present; None for no limit."""
         return self._current
 
-    def allow(self, rate_per_s: float) -> None:
-        """The user's rate, or this process's share of it, is another one now."""
+    def share(self, rate_per_s: float, sharers: int) -> None:
+        """So many processes (>= 1) share the user's rate from now on."""
+        rate_per_s = rate_per_s / sharers
+        self._bucket.share(sharers)
         if rate_per_s == self._allowed:
             return
         self._allowed = rate_per_s

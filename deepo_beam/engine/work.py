@@ -79,6 +79,7 @@ class Job:
             because the service may have been down.
         reposts: calls repeated although an earlier one may have been billed.
         claimed: it holds a claim for a call that has not been made.
+        changed: it was compared, and its bytes are not those of the generation before.
         probe: its call asks whether the service is back.
         unanswered_s: for how long polls had gone unanswered when its task was accepted.
         unreadable: answers for its task alone that could not be read, the first at ``unreadable_since``.
@@ -107,6 +108,7 @@ class Job:
     unreadable: int = 0
     unreadable_since: float = 0.0
     claimed: bool = False
+    changed: bool = False
     probe: bool = False
     slow: bool = False
     cancelled: bool = False

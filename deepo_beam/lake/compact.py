@@ -43,12 +43,13 @@ def compact(output: str, buckets: int, store: Store = storage, *, at_least: int 
         replaced = pool.map(
             lambda bucket: compact_bucket(journal, bucket, covered.get(bucket, frozenset())), range(buckets)
         )
-        count = sum(replaced)
-    write_compacted_runs(output, compacted_runs(output, store) | {intent.run_id for intent in done}, store)
-    return count
+        counts = list(replaced)
+    if None not in counts:
+        write_compacted_runs(output, compacted_runs(output, store) | {intent.run_id for intent in done}, store)
+    return sum(count or 0 for count in counts)
 
 
-def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> int:
+def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> int | None:
     """Put the covered segments of a bucket into one.
 
     Args:
@@ -57,12 +58,15 @@ def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> i
         covered: its segments that complete publishes cover.
 
     Returns:
-        How many segments were replaced; 0 if nothing was done.
+        How many segments were replaced; 0 if nothing was to be done; None if the store does not list all of them yet:
+        without its intent, one that is left would be taken for new.
 
     Raises:
         StorageError: the state is what it was, and all may be done again.
     """
     names = [name for name in journal.segments(bucket) if is_covered(name, covered)]
+    if any(journal.holds(bucket, name) for name in set(covered).difference(names)):
+        return None
     if not names or (len(names) == 1 and names[0].endswith(COMPACTED)):
         return 0
     segments = journal.read_records(bucket)

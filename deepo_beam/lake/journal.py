@@ -106,6 +106,18 @@ class Journal:
         if records:
             self._store.write_bytes(self._uri(bucket, segment), encode_records(records))
 
+    def holds(self, bucket: int, segment: str) -> bool:
+        """Whether a segment is there, listed or not.
+
+        Raises:
+            StorageError: the store cannot say.
+        """
+        try:
+            self._store.read_bytes(self._uri(bucket, segment))
+        except ObjectNotFoundError:
+            return False
+        return True
+
     def delete(self, bucket: int, segment: str) -> None:
         """Take a segment away; one that is gone is fine.
 

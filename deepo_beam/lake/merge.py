@@ -25,6 +25,7 @@ class ImageState:
         image_id: 32 hex digits.
         generation: the newest of any record (>= 0); all below is about this one where not said otherwise.
         finished: its outcome; None while it has none (then ``previous`` may still hold older labels).
+        settled_by: the runs that have an outcome of this generation, sorted; ``finished`` is that of one of them.
         published: ``finished`` is in the tables.
         accepted: the open task, to be polled before anything is posted: not finished, and no later attempt
             is known; of several in one attempt that with the smallest id.
@@ -46,6 +47,7 @@ class ImageState:
     image_id: str
     generation: int
     finished: Finished | None
+    settled_by: tuple[str, ...]
     published: bool
     accepted: Accepted | None
     in_doubt: int
@@ -197,6 +199,7 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
         image_id=image_id,
         generation=newest,
         finished=finished,
+        settled_by=tuple(sorted({each.run_id for each, _ in current.finished})),
         published=published,
         accepted=current.open_task,
         in_doubt=0 if finished else current.unanswered,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from deepo_beam.lake.journal import is_covered
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.plan import Disposition
-from deepo_beam.records import Claimed, Record, Released
+from deepo_beam.records import Claimed, Finished, Record, Released
 from deepo_beam.types import ImageResult, Status
 
 COUNTED = frozenset(("claimed", "released", "finished", "noted"))  # the kinds of record that a tally looks at
@@ -99,7 +100,8 @@ def outcome_of(entry: ListedEntry, states: Mapping[str, ImageState], run_id: str
     if state is None or state.finished is None:
         return "not_attempted"
     status = state.finished.result.status
-    if state.finished.run_id == run_id:
+    # Two runs may have settled it, if a process outlived its run; the tables hold the outcome of one of them.
+    if run_id in state.settled_by:
         return str(status.value)
     unchanged = any(note.run_id == run_id for note in state.noted)
     known = "skipped" if status is Status.FAILED else "reused"
@@ -142,22 +144,63 @@ def _claims(records: Iterable[Record]) -> dict[_Call, tuple[set[Claimed], Releas
     return {key: (held, released.get(key)) for key, held in claims.items()}
 
 
+def calls_left(allotment: int, segments: Segments, run_id: str) -> int:
+    """What earlier attempts of a bucket left of its part of the budget (>= 0): a claim is spent once it is durable.
+
+    Args:
+        allotment: calls (>= 0) that this run may make for the bucket.
+        segments: of the bucket's journal, all that there are.
+        run_id: of this run.
+    """
+    return max(0, allotment - calls_by_image(chain.from_iterable(segments.values()), run_id).total())
+
+
 def _count_calls(tally: BucketTally, segments: Segments, covered: Collection[str], run_id: str) -> None:
     """Calls from claims, so that none is forgotten by a crash; claims of unpublished runs are told here."""
-    records = list(_uncovered(segments, covered))
-    for claims, released in _claims(records).values():
-        maybe_billed = sorted(claims, key=lambda claim: claim.recorded_us)[released is not None :]
-        for claim in maybe_billed:
-            tally.billed_twice[claim.reason.value] += claim.reason.may_bill_twice
-        # One claim is one call: two under one ordinal are two bundle attempts that overlapped.
-        tally.billed_twice["overlap"] += max(0, len(maybe_billed) - 1)
+    records = list(_of(segments, covered, are_covered=False))
+    maybe_billed = _maybe_billed(records)
+    tally.billed_twice.update(claim.reason.value for claim in maybe_billed if claim.reason.may_bill_twice)
+    tally.billed_twice["overlap"] += _overlapping(maybe_billed, list(_of(segments, covered, are_covered=True)))
     called = calls_by_image(records, run_id)
     tally.counts["calls"] = called.total()
     tally.counts["retries"] = called.total() - sum(1 for count in called.values() if count)
 
 
-def _uncovered(segments: Segments, covered: Collection[str]) -> Iterable[Record]:
-    return (record for name, records in segments.items() if not is_covered(name, covered) for record in records)
+def _maybe_billed(records: Iterable[Record]) -> list[Claimed]:
+    """The claims but for those whose call was refused or never made."""
+    return [
+        claim
+        for claims, released in _claims(records).values()
+        for claim in sorted(claims, key=lambda claim: claim.recorded_us)[released is not None :]
+    ]
+
+
+def _overlapping(maybe_billed: Iterable[Claimed], covered: Iterable[Record]) -> int:
+    """Calls that nothing but attempts that did not see each other can explain, of whatever runs.
+
+    One call of a labelling is paid for anyway; a further one says by its reason why it was made. Covered records were
+    told of before, and compaction leaves the outcome alone of them, or that of a later labelling.
+    """
+    covered = list(covered)
+    told = {(claim.image_id, claim.generation) for claim in _maybe_billed(covered) if not claim.reason.may_bill_twice}
+    settled: dict[str, int] = {}
+    for record in covered:
+        if isinstance(record, Finished):
+            settled[record.image_id] = max(record.generation, settled.get(record.image_id, 0))
+    overlapping = 0
+    for claim in maybe_billed:
+        if not claim.reason.may_bill_twice:
+            labelling = (claim.image_id, claim.generation)
+            overlapping += labelling in told or claim.generation <= settled.get(claim.image_id, -1)
+            told.add(labelling)
+    return overlapping
+
+
+def _of(segments: Segments, covered: Collection[str], *, are_covered: bool) -> Iterable[Record]:
+    """The records of the segments that a publish covers, or of the others."""
+    return chain.from_iterable(
+        records for name, records in segments.items() if is_covered(name, covered) is are_covered
+    )
 
 
 def _label_count(result: ImageResult) -> int:

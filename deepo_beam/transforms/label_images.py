@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -21,7 +20,7 @@ from deepo_beam.inputs.rows import Origin, Row, image_of_row
 from deepo_beam.lake.listing import write_listing
 from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.plan import PlannedEntry, share_calls
-from deepo_beam.lake.tally import Segments, calls_by_image
+from deepo_beam.lake.tally import Segments, calls_left
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import _process
@@ -215,8 +214,7 @@ class _LabelBucketFn(PlanBucketFn):
         """What earlier attempts of this bundle have not claimed yet."""
         if allotments is None:
             return None
-        claimed = calls_by_image(chain.from_iterable(segments.values()), self._plan.run_id).total()
-        return {bucket: max(0, allotments.get(bucket, 0) - claimed)}
+        return {bucket: calls_left(allotments.get(bucket, 0), segments, self._plan.run_id)}
 
     @staticmethod
     def _work(session: Session, bucket: int, entry: PlannedEntry) -> Work:

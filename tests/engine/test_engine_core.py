@@ -372,14 +372,28 @@ def test_an_image_with_new_bytes_is_claimed_read_once_more_and_posted() -> None:
     assert driver.records(Noted) == []
 
 
-def test_an_image_that_changed_back_before_it_was_posted_gives_its_claim_back() -> None:
+def test_an_image_that_changed_back_after_its_claim_is_posted_for_its_labelling_was_begun() -> None:
     driver = Driver()
     compare(driver, "b" * 64)
     driver.flush()
     job = driver.core.next_post(driver.now)
+    assert driver.core.loaded(job, Facts(content_sha256=KNOWN), 1500) is True
+    assert driver.records(Noted) == driver.records(Released) == []
+
+
+def test_an_image_that_cannot_be_read_at_first_is_compared_before_it_is_claimed() -> None:
+    driver = Driver()
+    driver.submit(1, generation=3, known_sha256=KNOWN)
+    job = driver.core.next_post(driver.now)
+    driver.core.load_failed(
+        job, Failure(Stage.READ, ErrorCode.READ_FAILED, "slow down", retryable=True), Facts(), driver.now
+    )
+    driver.now += 30.0
+    driver.flush()
+    job = driver.core.next_post(driver.now)
     assert driver.core.loaded(job, Facts(content_sha256=KNOWN), 1500) is False
-    assert [record.sent for record in driver.records(Released)] == [False]
-    assert len(driver.records(Noted)) == 1
+    assert [type(outcome) for outcome in driver.core.take_outcomes(OWNER)] == [Unchanged]
+    assert driver.records(Claimed) == []
 
 
 def test_a_bad_image_with_the_bytes_that_are_known_stays_what_it_was() -> None:

@@ -222,3 +222,17 @@ def test_the_law_holds_through_cuts_and_growth(rate: float, schedule: list) -> N
         elif throttled.take(now) == 0.0:
             taken.append(now)
     assert_within(taken, rate, bucket_depth(rate))
+
+
+@given(st.sampled_from([1.0, 20.0, 99.0, 500.0]), st.integers(2, 5))
+def test_several_that_share_a_rate_keep_it_together(rate: float, sharers: int) -> None:
+    throttles = [Throttle(rate, random.Random(0)) for _ in range(sharers)]
+    taken = []
+    for throttle in throttles:
+        throttle.share(rate, sharers)
+    for step in range(200):
+        now = step * 0.1 / rate
+        for throttle in throttles:
+            while throttle.take(now) == 0.0:
+                taken.append(now)
+    assert_within(taken, rate, sharers * bucket_depth(rate / sharers))

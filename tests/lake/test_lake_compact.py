@@ -196,3 +196,21 @@ def test_whatever_happened_the_same_is_planned_and_nothing_is_published_again(
     assert seen(kept) == seen(history)
     assert essential(kept) == kept
     assert essential([*kept, *history]) == essential(history)
+
+
+def test_a_segment_that_the_store_does_not_list_yet_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KillableStore()
+    nights(store)
+    before, hidden = known(store), f"{OUT}/journal/bucket=00001/run-2-00000000-000002.parquet"
+    everything = KillableStore.list_objects
+    with monkeypatch.context() as stale:
+        stale.setattr(
+            KillableStore,
+            "list_objects",
+            lambda self, folder, **how: (each for each in everything(self, folder, **how) if each.uri != hidden),
+        )
+        compact(OUT, 2, store)
+    assert known(store) == before
+    assert compact(OUT, 2, store) > 0
+    assert hidden not in store.objects
+    assert known(store) == before

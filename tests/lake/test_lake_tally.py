@@ -13,7 +13,7 @@ from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.plan import Disposition, PlanRules, plan_bucket
 from deepo_beam.lake.summary import OUTCOMES
 from deepo_beam.lake.tables import labels_table
-from deepo_beam.lake.tally import BucketTally, calls_by_image, states_of, tally_bucket, to_publish
+from deepo_beam.lake.tally import BucketTally, calls_by_image, calls_left, states_of, tally_bucket, to_publish
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import Facts, ImageResult, Status
 
@@ -145,7 +145,7 @@ def test_a_release_answers_only_the_claim_of_its_own_run_and_attempt() -> None:
 def test_calls_that_may_have_been_billed_twice_are_told_by_reason_unless_they_were_refused() -> None:
     reasons = [Reason.FIRST, Reason.REFUSED, Reason.IN_DOUBT, Reason.TASK_LOST, Reason.TASK_LOST, Reason.TASK_ERROR]
     records = [claimed(0, attempt, reason) for attempt, reason in enumerate(reasons, start=1)]
-    seen = tally(*records, released(0, 6), released(0, 3, sent=False))
+    seen = tally(*records, released(0, 1), released(0, 6), released(0, 3, sent=False))
     assert seen.billed_twice == Counter(task_lost=2)
 
 
@@ -273,3 +273,46 @@ def test_calls_are_the_claims_of_a_run_that_were_not_given_back_unused() -> None
     ]
     called = calls_by_image(records, THIS)
     assert (called["a", 0], called["b", 0], called.total()) == (2, 0, 2)
+
+
+# --- attempts that overlapped ------------------------------------------------------------------------
+
+
+def test_an_image_that_a_process_that_outlived_its_run_has_labelled_too_was_attempted_all_the_same() -> None:
+    theirs, ours = success(0, task_id="1"), success(0, task_id="2")
+    seen = tally(finished(theirs, EARLIER), finished(ours), listing=[listed()])
+    assert +seen.counts == Counter(listed=1, succeeded=1)
+
+
+def test_a_call_of_a_process_that_outlived_its_run_is_counted_beside_that_of_the_next_run() -> None:
+    assert tally(claimed(0, run=EARLIER), claimed(0)).billed_twice["overlap"] == 1
+    assert tally(claimed(0, run=EARLIER), claimed(0, 2, Reason.IN_DOUBT)).billed_twice["overlap"] == 0
+    assert tally(claimed(0, run=EARLIER), released(0, run=EARLIER), claimed(0)).billed_twice["overlap"] == 0
+    assert tally(claimed(0), claimed(0, generation=1)).billed_twice["overlap"] == 0
+
+
+@pytest.mark.parametrize("reason", [Reason.FIRST, Reason.REFUSED])
+def test_a_call_that_comes_after_the_tables_of_its_labelling_is_one_too_many(reason: Reason) -> None:
+    late = claimed(0, 2, reason, run=EARLIER)
+    assert tally(late, published=(claimed(0, run=EARLIER),)).billed_twice["overlap"] == 1
+    assert tally(late, published=(finished(success(0), EARLIER),)).billed_twice["overlap"] == 1  # compacted
+    assert tally(late, published=(finished(success(0, generation=1), EARLIER),)).billed_twice["overlap"] == 1
+    assert tally(late, published=(claimed(0, run=EARLIER), released(0, run=EARLIER))).billed_twice["overlap"] == 0
+    assert tally(late, published=(finished(success(1), EARLIER),)).billed_twice["overlap"] == 0
+
+
+def test_a_covered_call_that_told_why_it_may_be_paid_twice_leaves_room_for_the_legitimate_one() -> None:
+    assert tally(claimed(0), published=(claimed(0, 2, Reason.IN_DOUBT, EARLIER),)).billed_twice["overlap"] == 0
+
+
+def test_what_earlier_attempts_of_a_bucket_claimed_is_spent() -> None:
+    records = [
+        claimed(0),
+        claimed(1),
+        released(1, sent=False),
+        claimed(2),
+        released(2, sent=True),
+        claimed(3, run=EARLIER),
+    ]
+    assert calls_left(5, {"a": records[:3], "b": records[3:]}, THIS) == 3
+    assert calls_left(1, {"a": records}, THIS) == 0
