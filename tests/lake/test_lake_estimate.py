@@ -110,7 +110,7 @@ def test_the_present_version_is_no_other_version() -> None:
             ),
             [
                 "listed 1,200 = 0 known + 1,000 new + 200 maybe changed",
-                "1,000 to 1,200 calls, 1.0 GB to 2.0 GB of images, 0 min 50 s to 1 h 01 min at this rate",
+                "1,000 to 1,200 calls, 1.0 GB to 2.0 GB of images, 50 s to 1 h 01 min at this rate",
                 "5 known images carry version 11: --relabel outdated labels those of another version again",
             ],
         ),
