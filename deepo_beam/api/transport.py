@@ -219,7 +219,17 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Its connections give an answer the read timeout as a whole, its head included."""
+    """For one host and one set of settings, whose pool is looked up once: asked for each call, it costs a system call.
+
+    Its connections give an answer the read timeout as a whole, its head included.
+    """
+
+    _pool: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -78,7 +78,7 @@ class SenderCount:
     _STEP_S = 0.5
     _SETTLE_S = 10.0
 
-    def __init__(self, limit: int, start: int = 8) -> None:
+    def __init__(self, limit: int, start: int = 4) -> None:
         """``limit``: the most that is ever wanted (>= 1)."""
         self._limit = limit
         self.wanted = min(start, limit)

@@ -111,22 +111,22 @@ def climb(senders: SenderCount, per_s, seconds: float, *, busy: bool = True) -> 
 
 
 def test_a_slow_service_is_given_more_senders_up_to_the_limit() -> None:
-    senders = SenderCount(limit=100)
+    senders = SenderCount(limit=100, start=8)
     assert climb(senders, lambda wanted: 5.0 * wanted, 8.0) == [8, 16, 32, 64, 100]
 
 
 def test_where_more_senders_bring_nothing_one_step_back_is_taken() -> None:
-    senders = SenderCount(limit=128)
+    senders = SenderCount(limit=128, start=8)
     assert climb(senders, lambda wanted: min(80.0, 5.0 * wanted), 8.0) == [8, 16, 32, 16]
 
 
 def test_after_a_step_back_it_is_tried_again_after_a_while() -> None:
-    assert climb(SenderCount(limit=128), lambda wanted: 100.0, 9.0) == [8, 16, 8]
-    assert climb(SenderCount(limit=128), lambda wanted: 100.0, 12.0)[:4] == [8, 16, 8, 16]
+    assert climb(SenderCount(limit=128, start=8), lambda wanted: 100.0, 9.0) == [8, 16, 8]
+    assert climb(SenderCount(limit=128, start=8), lambda wanted: 100.0, 12.0)[:4] == [8, 16, 8, 16]
 
 
 def test_senders_that_are_not_all_busy_are_enough() -> None:
-    senders = SenderCount(limit=128)
+    senders = SenderCount(limit=128, start=8)
     assert climb(senders, lambda wanted: 100.0, 8.0, busy=False) == [8]
 
 
