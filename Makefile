@@ -14,7 +14,7 @@ PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format simulate test-pythons test-lowest pins dist clean
+.PHONY: help demo test check lint types format simulate chaos test-pythons test-lowest pins dist clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -24,9 +24,12 @@ demo: $(DEMO_READY) ## Label photographs and digits over HTTP on this machine, t
 
 test: $(READY) ## Run every test, in parallel, and report the coverage
 	$(PY) -m coverage erase
-	$(PY) -m coverage run $(PYTEST)
+	$(PY) -m coverage run $(PYTEST) -m 'not chaos'
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+chaos: $(READY) ## Kill the real command at random moments: KILLS=5 times a test, SEED=1
+	CHAOS_KILLS=$(or $(KILLS),5) CHAOS_SEED=$(or $(SEED),1) $(PY) $(PYTEST) -m chaos tests/chaos
 
 simulate: $(READY) ## Simulate lives of an output: SEEDS=10000 of them, or SEED=n with a trace
 	$(PY) tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
@@ -51,13 +54,13 @@ test-pythons: $(READY) ## Run the fast tests under each of Python 3.10, 3.11 and
 	  ran=yes; env=".venvs/$${python##*/}"; echo "== $$python"; \
 	  $(PY) -m uv venv --quiet --clear --python "$$(command -v "$$python")" "$$env"; \
 	  $(PY) -m uv pip install --quiet --python "$$env/bin/python" -c constraints.txt -e '.[dev]'; \
-	  "$$env/bin/python" $(PYTEST) -m 'not slow'; \
+	  "$$env/bin/python" $(PYTEST) -m 'not slow and not chaos'; \
 	done; test -n "$$ran" || { echo "None of these is here: $(PYTHONS)" >&2; exit 1; }
 
 test-lowest: $(READY) ## Run the fast tests with the oldest dependencies that pyproject.toml allows
 	$(PY) -m uv venv --quiet --clear --python "$$(command -v "$(PYTHON)")" .venvs/lowest
 	$(PY) -m uv pip install --quiet --python .venvs/lowest/bin/python --resolution lowest-direct -e '.[dev]'
-	.venvs/lowest/bin/python $(PYTEST) -m 'not slow'
+	.venvs/lowest/bin/python $(PYTEST) -m 'not slow and not chaos'
 
 pins: $(READY) ## Renew constraints.txt with the newest releases that pyproject.toml allows
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --extra dev --upgrade --no-annotate \
