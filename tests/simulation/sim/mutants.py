@@ -223,7 +223,7 @@ MUTANTS = (
     Mutant("a refusal is not recorded", 116, _patched(Core, "_note_released", _forgets_refusals)),
     Mutant("a retry costs no budget", 4, _value(Budget, "claim", lambda self, job: True)),
     Mutant("an allotment forgets what was claimed", 5, _value(tally, "calls_left", lambda calls, segments, run: calls)),
-    Mutant("claims in doubt are forgotten", 324, _patched(plan, "_unfinished", _doubts_nothing)),
+    Mutant("claims in doubt are forgotten", 476, _patched(plan, "_unfinished", _doubts_nothing)),
     Mutant("an open task is not polled first", 9, _patched(plan, "_unfinished", _posts_first)),
     Mutant("a failed call that was billed is forgotten", 9, _patched(plan, "_again", _innocent)),
     Mutant(
