@@ -36,7 +36,7 @@ from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import STDIN_LIST, check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
-from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, _process
+from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, labelling_process
 from deepo_beam.transforms.label_images import BUCKETS
 from deepo_beam.types import ImageRef
 
@@ -198,7 +198,7 @@ def _run(pipeline: beam.Pipeline) -> None:
 
 def stop_run(plan: RunPlan, reason: str) -> None:
     """Post nothing more, in any process of the run; what is in flight is waited for, for a while."""
-    _process.stop_all(reason)
+    labelling_process.stop_all(reason)
     if plan.alone or plan.output is None:
         return
     try:
@@ -221,7 +221,7 @@ def _deadline(plan: RunPlan, seconds: float | None) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        _process.forget_stop()
+        labelling_process.forget_stop()
 
 
 def read_summary(plan: RunPlan) -> Summary:
@@ -261,7 +261,7 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
 
 
 def _is_alone(options: PipelineOptions) -> bool:
-    return _process.is_alone(create_runner(options.view_as(StandardOptions).runner), options)
+    return labelling_process.is_alone(create_runner(options.view_as(StandardOptions).runner), options)
 
 
 def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:

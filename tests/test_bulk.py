@@ -10,7 +10,7 @@ from deepo_beam.bulk import pipeline_options, takes_value
 from deepo_beam.cli.options import split_beam_options
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError
-from deepo_beam.transforms._process import is_alone
+from deepo_beam.transforms.labelling_process import is_alone
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from types import FrameType
 
 from deepo_beam import bulk
 from deepo_beam.run import RunPlan
-from deepo_beam.transforms import _process
+from deepo_beam.transforms import labelling_process
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,19 +23,19 @@ def on_signals(plan: RunPlan) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
         name = signal.Signals(number).name
-        if _process.stopping():
+        if labelling_process.stopping():
             os._exit(128 + number)
         sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
         reason = f"stopped by {name}; the next run goes on"
         # The runner labels in this very thread, which may hold the locks that stopping takes.
-        _process.will_stop(reason)
+        labelling_process.will_stop(reason)
         threading.Thread(target=bulk.stop_run, args=(plan, reason), name="deepo-beam-stop", daemon=True).start()
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
-        with _process.launching():
+        with labelling_process.launching():
             yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _process.forget_stop()
+        labelling_process.forget_stop()

@@ -23,7 +23,7 @@ from deepo_beam.lake.plan import PlannedEntry, share_calls
 from deepo_beam.lake.tally import Segments, calls_left
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
-from deepo_beam.transforms import _process
+from deepo_beam.transforms import labelling_process
 from deepo_beam.transforms.plan_buckets import PlanBucketFn, group_by_bucket
 from deepo_beam.types import ImageRef, ImageResult
 
@@ -79,7 +79,7 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
         if not images.is_bounded:
             raise ConfigError("LabelImages labels bounded collections only: this one never ends")
         pipeline = images.pipeline
-        plan = prepare(self._config, alone=_process.is_alone(pipeline.runner, pipeline.options))
+        plan = prepare(self._config, alone=labelling_process.is_alone(pipeline.runner, pipeline.options))
         refs = images | "AsImages" >> beam.Map(_as_image).with_output_types(ImageRef)
         return (refs | "LabelBuckets" >> LabelBuckets(plan, accounted=False))[RESULTS]
 
@@ -137,12 +137,12 @@ class _LabelBucketFn(PlanBucketFn):
         """One engine a process."""
         super().setup()
         self._session: Session | None = None
-        self._process = _process.acquire(self._plan)
+        self._process = labelling_process.acquire(self._plan)
 
     def teardown(self) -> None:
         """The last one ends the engine."""
         self._give_up()
-        _process.release(self._plan)
+        labelling_process.release(self._plan)
 
     def start_bundle(self) -> None:
         """No state crosses bundles: a bundle attempt that is run again begins with the journal."""

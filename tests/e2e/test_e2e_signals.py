@@ -16,7 +16,7 @@ from e2e_tools import (
 
 from deepo_beam.emulator.testing import running_emulator
 from deepo_beam.engine.core import Core
-from deepo_beam.transforms import _process
+from deepo_beam.transforms import labelling_process
 
 COUNT = 200
 RATE = 40  # per second: the run takes 5 s at least
@@ -102,7 +102,7 @@ def test_a_signal_at_the_worst_moment_stops_the_run_all_the_same(service, tmp_pa
         return looked(core, owner)
 
     monkeypatch.setattr(Core, "outstanding", look)
-    monkeypatch.setattr(_process, "_stop_reason", None)  # is put back, too
+    monkeypatch.setattr(labelling_process, "_stop_reason", None)  # is put back, too
 
     ended = label(tmp_path / "images", tmp_path / "out", service, "--rate", "2/s", limit_s=10)
 

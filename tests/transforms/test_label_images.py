@@ -22,7 +22,7 @@ from deepo_beam.identity import canonical_crop, image_id
 from deepo_beam.lake.stops import Stop
 from deepo_beam.preflight import prepare
 from deepo_beam.service import ServiceTransport
-from deepo_beam.transforms import FlattenPredictions, LabelBuckets, LabelImages, _process
+from deepo_beam.transforms import FlattenPredictions, LabelBuckets, LabelImages, labelling_process
 from deepo_beam.types import ImageRef, ImageResult, Status
 
 Pictures = Callable[[int], list[str]]
@@ -208,7 +208,7 @@ def test_a_run_that_stops_before_its_work_is_done_fails_the_pipeline(
     monkeypatch.setattr(ServiceTransport, "post", refuse)
     with pytest.raises(Exception, match="labelling stopped: the key was revoked"):
         run(pictures(3))
-    assert _process._processes == {}
+    assert labelling_process._processes == {}
 
 
 def test_with_buckets_a_run_that_stops_ends_in_order_and_says_so_in_its_report(
@@ -257,41 +257,41 @@ def test_a_pickled_transform_works_where_it_is_unpickled(service: RunningEmulato
 
 def test_when_the_pipeline_has_run_no_thread_is_left(service: RunningEmulator, pictures: Pictures, tmp_path) -> None:
     run(pictures(3), output=str(tmp_path / "out"))
-    assert _process._processes == {}
+    assert labelling_process._processes == {}
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("deepo-beam")] == []
 
 
 def test_a_process_is_shared_by_its_users_and_ends_with_the_last(service: RunningEmulator) -> None:
     plan = prepare(LabelConfig(spec="echo-v1"))
-    first, second = _process.acquire(plan), _process.acquire(plan)
+    first, second = labelling_process.acquire(plan), labelling_process.acquire(plan)
     assert first is second
-    _process.release(plan)
+    labelling_process.release(plan)
     assert all(thread.is_alive() for thread in first.engine._threads)
-    _process.release(plan)
+    labelling_process.release(plan)
     assert not any(thread.is_alive() for thread in first.engine._threads)
 
 
 def test_a_stop_can_be_announced_where_no_lock_may_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_process, "_stop_reason", None)
-    with _process._lock:
-        _process.will_stop("a signal")
-        assert _process.stopping()
+    monkeypatch.setattr(labelling_process, "_stop_reason", None)
+    with labelling_process._lock:
+        labelling_process.will_stop("a signal")
+        assert labelling_process.stopping()
 
 
 def test_a_stop_reaches_processes_that_run_and_those_that_begin_later(
     service: RunningEmulator, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_process, "_stop_reason", None)
+    monkeypatch.setattr(labelling_process, "_stop_reason", None)
     running = prepare(LabelConfig(spec="echo-v1"))
-    before = _process.acquire(running)
-    assert not _process.stopping()
-    _process.stop_all("a signal")
-    assert _process.stopping()
+    before = labelling_process.acquire(running)
+    assert not labelling_process.stopping()
+    labelling_process.stop_all("a signal")
+    assert labelling_process.stopping()
     later = prepare(LabelConfig(spec="echo-v1"))
-    after = _process.acquire(later)
+    after = labelling_process.acquire(later)
     for process in (before, after):
         assert process.look().stop == Stop("a signal", 5)
-    _process.release(running)
-    _process.release(later)
+    labelling_process.release(running)
+    labelling_process.release(later)
     assert run(pictures(2)) == []
     assert service.stats()["accepted"] == 0
