@@ -123,7 +123,10 @@ class LabelConfig(ConfigModel):
     )
     max_attempts: Count = _option(5, "Attempts per image over all runs.", "Which", ge=1)
     relabel: Relabel = _option(
-        "none", "Label known images again: none, outdated (those of another version), all.", "Which"
+        "none",
+        "Label known images again: none, outdated (those of another version), all (at each start; the oldest labels "
+        "first).",
+        "Which",
     )
     detect_changes: DetectChanges = _option(
         "listing", "How changed files are noticed: listing (its sizes and times), stat (ask for each), never.", "Which"

@@ -31,7 +31,11 @@ class Disposition(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """One image to label; the fields are those of :class:`deepo_beam.engine.Work`."""
+    """One image to label; most fields are those of :class:`deepo_beam.engine.Work`.
+
+    Attributes:
+        labelled_us: when it got the labels that it has, microseconds since 1970 UTC; 0: it has none.
+    """
 
     image: ImageRef
     generation: int = 0
@@ -40,6 +44,7 @@ class Labelling:
     attempts_used: int = 0
     failed_attempts: int = 0
     known_sha256: str | None = None
+    labelled_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,11 @@ def _again(image: ImageRef, state: ImageState) -> Labelling:
         # A task that was accepted and came to nothing was billed, most likely: to ask again is to pay again.
         reason = _PAID_FOR.get(failure.code, Reason.TASK_ERROR)
     return Labelling(
-        image, generation=state.generation + 1, reason=reason, failed_attempts=state.failed_attempts if failure else 0
+        image,
+        generation=state.generation + 1,
+        reason=reason,
+        failed_attempts=state.failed_attempts if failure else 0,
+        labelled_us=0 if failure else state.finished.result.finished_us,
     )
 
 

@@ -169,7 +169,9 @@ class _LabelBucketFn(PlanBucketFn):
                 write_listing(self._plan.output, self._plan.run_id, bucket, planned, PATIENT)
             self._buckets[bucket] = (timestamp, window)
             works = []
-            for entry in planned:
+            # Images without labels first, then those with the oldest: a run that is cut short and asked to label all
+            # again goes on where the one before ended.
+            for entry in sorted(planned, key=_labelled_us):
                 if entry.labelling is not None:
                     places = self._places.setdefault((bucket, entry.image.image_id), [])
                     places.append((timestamp, window))
@@ -238,6 +240,10 @@ class _LabelBucketFn(PlanBucketFn):
             for timestamp, window in self._places.pop((work.bucket, work.image.image_id)):
                 if isinstance(outcome, Settled):
                     yield WindowedValue(outcome.result, timestamp, (window,))
+
+
+def _labelled_us(entry: PlannedEntry) -> int:
+    return 0 if entry.labelling is None else entry.labelling.labelled_us
 
 
 def _as_image(element: str | ImageRef) -> ImageRef:

@@ -107,9 +107,9 @@ def test_a_bad_image_that_was_mended_is_labelled_and_one_that_was_only_touched_s
 @pytest.mark.parametrize(("relabel", "calls"), [("none", 0), ("outdated", 4)])
 def test_a_new_version_is_told_and_labelled_only_on_request(tmp_path, relabel, calls):
     write_pictures(tmp_path / "images", 4)
-    with running_emulator(new_version_at=3.0) as service:
+    with running_emulator(new_version_at=6.0) as service:
         first = night(tmp_path, service)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while (second := night(tmp_path, service, "--relabel", relabel))["model_version_id"] == 21:
             assert time.monotonic() < deadline
     assert first["model_version_id"] == 21
@@ -123,3 +123,16 @@ def test_all_known_images_are_labelled_again_on_request_and_each_labelling_is_in
     assert summary["possibly_billed_twice"] == 0
     assert len(rows(labelled / "out", "images")) == 12
     assert night(labelled, service, "--relabel", "outdated")["calls"] == 0
+
+
+def test_labelling_all_again_in_parts_goes_on_where_the_start_before_ended(tmp_path, service):
+    write_pictures(tmp_path / "images", 9)
+    night(tmp_path, service, "--buckets", "1")
+    service.reset()
+
+    for _ in range(3):
+        flags = ("--relabel", "all", "--max-calls", "3", "--buckets", "1")
+        assert night(tmp_path, service, *flags, code=5)["calls"] == 3
+
+    stats = service.stats()
+    assert (stats["accepted"], stats["distinct_images"], stats["accepted_again"]) == (9, 9, 0)

@@ -294,7 +294,9 @@ def test_an_image_that_is_listed_otherwise_than_when_it_was_labelled_is_compared
 ) -> None:
     planned = known(now=listed(**change), detect_changes=detect)
     assert planned.disposition is Disposition.COMPARE
-    assert planned.labelling == Labelling(listed(**change), generation=1, known_sha256="a" * 64)
+    assert planned.labelling == Labelling(
+        listed(**change), generation=1, known_sha256="a" * 64, labelled_us=success().finished_us
+    )
 
 
 def test_changes_are_not_looked_for_if_nobody_wants_to_know() -> None:
@@ -320,7 +322,7 @@ def test_a_changed_image_whose_bytes_were_never_read_here_is_labelled_at_once() 
     by_url = finished(success(image=listed(), facts=Facts()))
     (planned,) = plan_bucket([listed(modified_us=5)], merge([(by_url, True)]), PlanRules(THIS))
     assert planned.disposition is Disposition.LABEL
-    assert planned.labelling == Labelling(listed(modified_us=5), generation=1)
+    assert planned.labelling == Labelling(listed(modified_us=5), generation=1, labelled_us=success().finished_us)
 
 
 def test_a_failed_image_that_is_not_tried_again_is_compared_when_it_is_listed_otherwise() -> None:
@@ -346,7 +348,7 @@ def test_known_images_are_labelled_again_only_on_request(relabel: str, version: 
     planned = known(relabel=relabel, model_version_id=version)
     assert planned.disposition is (Disposition.LABEL if again else Disposition.REUSED)
     if again:
-        assert planned.labelling == Labelling(listed(), generation=1)
+        assert planned.labelling == Labelling(listed(), generation=1, labelled_us=success().finished_us)
 
 
 def test_an_image_without_a_known_version_is_not_outdated() -> None:
