@@ -1,10 +1,10 @@
 """The labelling engine: a pure core that decides, and a shell of threads around it. No Beam."""
 
-from deepo_beam.engine.core import Core, RunFacts
+from deepo_beam.engine.core import Core
 from deepo_beam.engine.engine import Engine, EngineClosedError, Session
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.transport import JournalSink, LoadedImage, LoadFailure, Transport
-from deepo_beam.engine.work import Counters, NotAttempted, Outcome, Settled, Unchanged, Work
+from deepo_beam.engine.work import Counters, NotAttempted, Outcome, RunFacts, Settled, Unchanged, Work
 
 __all__ = [
     "Core",

@@ -13,19 +13,20 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from deepo_beam.api import Task
 from deepo_beam.api.retry import full_jitter_s
 from deepo_beam.engine.blame import Blame
 from deepo_beam.engine.budget import Budget
+from deepo_beam.engine.endings import Endings
 from deepo_beam.engine.ledger import Flush, Ledger, claims_per_s
 from deepo_beam.engine.meters import RateMeter, SenderCount, window_size
 from deepo_beam.engine.outbox import Outbox
 from deepo_beam.engine.rate import Throttle
+from deepo_beam.engine.repeats import is_exhausted, may_repost, may_rerun
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.tasks import Answered, TaskFailed, TaskLost, Tasks, Verdict
-from deepo_beam.engine.work import Counters, Entry, Job, NotAttempted, Outcome, Settled, Unchanged, Work
+from deepo_beam.engine.work import Counters, Job, Outcome, RunFacts, Work
 from deepo_beam.errors import (
     ApiError,
     AuthenticationError,
@@ -39,23 +40,14 @@ from deepo_beam.errors import (
     ThrottledError,
     TooManyFailuresError,
 )
-from deepo_beam.records import Accepted, Finished, Noted, Reason, Released
+from deepo_beam.records import Reason
 from deepo_beam.text import clean_text
-from deepo_beam.types import Facts, Failure, ImageResult, ModelRef, Status, Timings
+from deepo_beam.types import Facts, Failure, Status
 
 _NEVER = float("inf")
 _LONGEST_POLL_PAUSE_S = 30.0  # whatever a service asks for: tasks that were paid for are waited for
 _ENOUGH_TO_JUDGE = 100  # settled images, before a share of failures means anything
 _SIZE_GUESS = 1_000_000  # bytes that an image of unlisted size is taken to hold until it is read
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What every record of a run carries: its id, the model asked, and the pinned version (None: not pinned)."""
-
-    run_id: str
-    model: ModelRef
-    model_version_id: int | None
 
 
 class Core:
@@ -84,7 +76,6 @@ class Core:
         self.store_failed = False
         self._store_error = "it does not answer"
         self._settings = settings
-        self._run = run
         self._wall_us = wall_us
         self._rng = rng
         self._throttle = Throttle(settings.rate_per_s, rng)
@@ -93,6 +84,7 @@ class Core:
         self._budget = Budget(pooled=settings.pooled_budget)
         self._ledger = Ledger(settings, run.run_id, self._budget, now)
         self._outbox = Outbox()
+        self._endings = Endings(run, self._ledger, self._budget, self._outbox, self.counters, wall_us)
         self._senders = SenderCount(settings.max_senders)
         self._accepted_rate = RateMeter(window_s=1.0)
         self._post_rate = RateMeter()
@@ -166,7 +158,7 @@ class Core:
             job.cancelled = job.cancelled or job.work.owner == owner
         for job in (*self._ledger.remove_cancelled(), *self._compare, *delayed, *self._tasks):
             if job.cancelled:
-                self._give_up(job)
+                self._endings.given_up(job)
         for job in self._tasks:
             if job.cancelled:
                 self._tasks.remove(job)
@@ -220,7 +212,7 @@ class Core:
             return True
         self._drop(job)
         if _as_known(job):
-            self._unchanged(job)
+            self._endings.unchanged(job)
         else:
             job.changed = True
             self._enqueue(job)
@@ -232,9 +224,9 @@ class Core:
         job.loads += 1
         self._drop(job)
         if not job.claimed and _as_known(job):
-            self._unchanged(job)
+            self._endings.unchanged(job)
             return
-        self._release(job)
+        self._endings.release(job)
         if failure.stage is Stage.READ and failure.retryable and job.loads < self._settings.load_attempts:
             self._retry_later(job, now, job.loads)
         else:
@@ -251,7 +243,7 @@ class Core:
         """
         if self._stop_at is not None or job.cancelled:
             self._drop(job)
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
             return None
         if lease_left_s <= 0 or self._ledger.stalled(now):
             return 0.1
@@ -275,20 +267,9 @@ class Core:
         self._throttle.accepted()
         self._blame.accepted()
         self._accepted_rate.add(now)
-        run, work = self._run, job.work
-        accepted = Accepted(
-            run_id=run.run_id,
-            image=work.image,
-            generation=work.generation,
-            attempt=job.attempt,
-            task_id=task_id,
-            model_version_id=run.model_version_id,
-            facts=job.facts,
-            recorded_us=self._wall_us(now),
-        )
-        self._note(job, accepted)
+        self._endings.accepted(job, task_id, now)
         if job.cancelled:
-            self._give_up(job)
+            self._endings.given_up(job)
         else:
             self._tasks.add(job, task_id, now)
 
@@ -296,16 +277,16 @@ class Core:
         """The call failed: decide who is at fault, and whether it is made again."""
         self._posted(job, now)
         if not error.maybe_billed:
-            self._note_released(job, sent=True)
+            self._endings.released(job, sent=True)
             self.counters.not_billed(job)
         if isinstance(error, ThrottledError):
             self._throttled(job, error, now)
         elif isinstance(error, EndpointError):
             self.stop_with(error, now)
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
         elif not isinstance(error, BadRequestError) and not error.retryable:
             self.stop_with(error, now)  # TLS refused, say: not this image's fault, and no other will fare better
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
         elif isinstance(error, BadRequestError):
             self._blame.breaker.answered()
             job.tries += 1
@@ -353,7 +334,7 @@ class Core:
         self._ledger.backlog.extend(self._budget.affordable())
         claims = self._ledger.next_claims(now, posts_per_s=rate, wall_us=self._wall_us(now))
         for job in self._budget.hopeless():
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
         if isinstance(claims, Flush):
             return claims
         facts = self._ledger.next_facts(now)
@@ -387,7 +368,7 @@ class Core:
         self._delayed.clear()
         self._compare.clear()
         for job in waiting:
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
 
     def stop_with(self, error: DeepoBeamError, now: float) -> None:
         """As :meth:`stop`, because of this."""
@@ -412,7 +393,7 @@ class Core:
         if self._stop_at is not None and now > self._stop_at + self._settings.drain_s:
             for job in self._tasks:
                 self._tasks.remove(job)
-                self._not_attempted(job)
+                self._endings.not_attempted(job)
 
     # --- what becomes of a job -----------------------------------------------------------------------
 
@@ -423,10 +404,9 @@ class Core:
         job.tries += 1
         again = False
         if isinstance(verdict, TaskLost):
-            again = self._may_repost(job, Reason.TASK_LOST)
-        elif isinstance(verdict, TaskFailed) and self._may_rerun(job):
-            job.task_reruns += 1
-            job.reason, again = Reason.TASK_ERROR, True
+            again = may_repost(job, Reason.TASK_LOST, self._settings)
+        elif isinstance(verdict, TaskFailed):
+            again = may_rerun(job, self._settings)
         if again:
             self._retry_later(job, now, job.tries)
         else:
@@ -451,9 +431,9 @@ class Core:
     def _failed_call(self, job: Job, error: ApiError, now: float) -> None:
         self._blame.failed(job, now)
         if error.maybe_billed:
-            again = self._may_repost(job, Reason.ANSWER_UNKNOWN)
+            again = may_repost(job, Reason.ANSWER_UNKNOWN, self._settings)
         else:
-            again = not self._exhausted(job, now)
+            again = not is_exhausted(job, now, self._settings)
             job.reason = job.reason if job.reason.may_bill_twice else Reason.REFUSED
         if again:
             self._retry_later(job, now, job.tries + job.suspected)
@@ -461,27 +441,9 @@ class Core:
             job.tries, job.suspected = job.tries + job.suspected, 0
             self._settle(job, Status.FAILED, now, failure=_submit_failure(error))
 
-    def _exhausted(self, job: Job, now: float) -> bool:
-        """Enough tries, or enough time, while the service answered others."""
-        late = job.first_failed_at is not None and now - job.first_failed_at > self._settings.stuck_max_s
-        tries = job.work.failed_attempts + job.tries + job.suspected
-        return job.tries > 0 and (tries >= self._settings.attempts or late)
-
-    def _may_repost(self, job: Job, reason: Reason) -> bool:
-        """Once more although it may have been billed; counted and limited."""
-        if job.reposts >= self._settings.max_reposts:
-            return False
-        job.reposts += 1
-        job.reason = reason
-        return True
-
-    def _may_rerun(self, job: Job) -> bool:
-        settings = self._settings
-        return job.task_reruns < settings.max_task_reruns and job.work.failed_attempts + job.tries < settings.attempts
-
     def _enqueue(self, job: Job, *, first: bool = False) -> None:
         if self._stop_at is not None or job.cancelled:
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
         elif first:
             self._ledger.backlog.appendleft(job)
         else:
@@ -489,7 +451,7 @@ class Core:
 
     def _retry_later(self, job: Job, now: float, tries: int) -> None:
         if self._stop_at is not None or job.cancelled:
-            self._not_attempted(job)
+            self._endings.not_attempted(job)
             return
         base_s, cap_s = self._settings.retry_base_s, self._settings.retry_cap_s
         wait_s = full_jitter_s(tries, base_s=base_s, cap_s=cap_s, rng=self._rng)
@@ -511,44 +473,8 @@ class Core:
         outputs: str | None = None,
         failure: Failure | None = None,
     ) -> None:
-        run, work = self._run, job.work
-        answered_before = work.resume if job.calls == 0 else None
-        result = ImageResult(
-            image=work.image,
-            model=run.model,
-            model_version_id=(answered_before or run).model_version_id,
-            status=status,
-            outputs=outputs,
-            failure=failure,
-            facts=job.facts,
-            task_id=job.task_id,
-            attempts=job.tries + job.suspected + (status is not Status.FAILED),
-            calls=job.calls,
-            timings=_timings(job, now),
-            finished_us=self._wall_us(now),
-            generation=work.generation,
-        )
-        self._note(job, Finished(run.run_id, result))
-        self._budget.settled(work.bucket)
-        self._outbox.put(work.owner, [Settled(work, result)])
-        self.counters.ended(status)
+        self._endings.settled(job, status, now, outputs=outputs, failure=failure)
         self._judge_failures(now)
-
-    def _unchanged(self, job: Job) -> None:
-        image, known = job.work.image, job.work.generation - 1
-        self._give_up(job)
-        self._note(job, Noted(self._run.run_id, image.image_id, known, image.size_bytes, image.modified_us))
-        self._outbox.put(job.work.owner, [Unchanged(job.work)])
-
-    def _not_attempted(self, job: Job) -> None:
-        self._give_up(job)
-        self.counters.not_attempted += not job.cancelled
-        self._outbox.put(job.work.owner, [NotAttempted(job.work)])
-
-    def _give_up(self, job: Job) -> None:
-        """Nothing more is done for it."""
-        self._release(job)
-        self._budget.settled(job.work.bucket)
 
     def _judge_failures(self, now: float) -> None:
         limit, settled = self._settings.max_failure_rate, self.counters.settled
@@ -558,20 +484,6 @@ class Core:
             self.stop_with(TooManyFailuresError(message), now)
 
     # --- book-keeping --------------------------------------------------------------------------------
-
-    def _note(self, job: Job, record: Accepted | Finished | Noted | Released) -> None:
-        self._ledger.record(Entry(job.work.owner, job.work.bucket, record))
-
-    def _release(self, job: Job) -> None:
-        """The claim that it holds, if any, will not be used."""
-        if job.claimed:
-            job.claimed = False
-            self._note_released(job, sent=False)
-            self._budget.returned(job.work.bucket)
-
-    def _note_released(self, job: Job, *, sent: bool) -> None:
-        image_id, generation = job.work.image.image_id, job.work.generation
-        self._note(job, Released(self._run.run_id, image_id, generation, job.attempt, sent=sent))
 
     def _posted(self, job: Job, now: float) -> None:
         self._senders.posted(now, all_busy=len(self._taken) >= self._senders.wanted)
@@ -607,13 +519,3 @@ def _as_known(job: Job) -> bool:
 def _submit_failure(error: ApiError) -> Failure:
     message = clean_text(str(error), max_chars=1000)
     return Failure(Stage.SUBMIT, error.code, message, error.retryable, error.status)
-
-
-def _timings(job: Job, now: float) -> Timings:
-    """Where the time went; a task of an earlier run has waited since this one asked for it."""
-    submitted_at = job.accepted_at or now
-    return Timings(
-        queue_ms=round(1000 * max(0.0, job.taken_at - job.queued_at)),
-        submit_ms=round(1000 * max(0.0, submitted_at - job.posted_at)) if job.calls else 0,
-        wait_ms=round(1000 * max(0.0, now - job.accepted_at)) if job.accepted_at else 0,
-    )

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from deepo_beam.engine.core import Core, RunFacts
+from deepo_beam.engine.core import Core
 from deepo_beam.engine.ledger import LANES, Flush, by_bucket
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.transport import JournalSink, LoadedImage, LoadFailure, Transport
-from deepo_beam.engine.work import Counters, Job, Outcome, Work
+from deepo_beam.engine.work import Counters, Job, Outcome, RunFacts, Work
 from deepo_beam.errors import ApiError, DeepoBeamError, StorageError
 
 T = TypeVar("T")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deepo_beam.records import Accepted, Reason, Record
-from deepo_beam.types import Facts, ImageRef, ImageResult, Status
+from deepo_beam.types import Facts, ImageRef, ImageResult, ModelRef, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What every record of a run carries: its id, the model asked, and the pinned version (None: not pinned)."""
+
+    run_id: str
+    model: ModelRef
+    model_version_id: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from deepo_beam.engine import core, rate
 from deepo_beam.engine.breaker import Breaker
 from deepo_beam.engine.budget import Budget
 from deepo_beam.engine.core import Core
+from deepo_beam.engine.endings import Endings
 from deepo_beam.engine.ledger import Flush, Ledger
 from deepo_beam.engine.tasks import TaskLost, Tasks
 from deepo_beam.engine.work import Job
@@ -103,7 +104,7 @@ def _in_the_order_of_the_reply(original: Any, self: Tasks, ids: Any, tasks: Iter
     return original(self, ids[: len(mixed)] if mixed else ids, mixed, now)
 
 
-def _forgets_refusals(original: Any, self: Core, job: Job, *, sent: bool) -> None:
+def _forgets_refusals(original: Any, self: Endings, job: Job, *, sent: bool) -> None:
     return None
 
 
@@ -111,8 +112,13 @@ def _never_opens(original: Any, self: Breaker, now: float, *, probe: bool) -> No
     return None
 
 
-def _without_limit(original: Any, self: Core, job: Job, reason: Reason) -> bool:
+def _without_limit(original: Any, job: Job, reason: Reason, settings: Any) -> bool:
     job.reason = reason
+    return True
+
+
+def _rerun_without_limit(original: Any, job: Job, settings: Any) -> bool:
+    job.reason = Reason.TASK_ERROR
     return True
 
 
@@ -213,14 +219,14 @@ MUTANTS = (
     Mutant("the breaker never opens", 27, _patched(Breaker, "failed", _never_opens)),
     Mutant("a 429 is a failure like any other", 27, _patched(Core, "_throttled", _as_any_failure)),
     Mutant("a revoked key fails the image", 26, _patched(Core, "refused", _charged)),
-    Mutant("reposts have no limit", 175, _patched(Core, "_may_repost", _without_limit)),
-    Mutant("reruns have no limit", 9, _value(Core, "_may_rerun", lambda self, job: True)),
+    Mutant("reposts have no limit", 175, _patched(core, "may_repost", _without_limit)),
+    Mutant("reruns have no limit", 9, _patched(core, "may_rerun", _rerun_without_limit)),
     Mutant("a stuck task is posted again", 93, _patched(Tasks, "_judge_age", _stuck_is_lost)),
     Mutant("a poll without an answer loses its tasks", 0, _patched(Core, "poll_failed", _unanswered_is_lost)),
     Mutant("answers are taken in the order of the reply", 3, _patched(Tasks, "answered", _in_the_order_of_the_reply)),
     Mutant("a cut reply releases its claim", 4, _value(AnswerLostError, "maybe_billed", False)),
     Mutant("a 500 releases its claim", 12, _value(ServerError, "maybe_billed", False)),
-    Mutant("a refusal is not recorded", 116, _patched(Core, "_note_released", _forgets_refusals)),
+    Mutant("a refusal is not recorded", 116, _patched(Endings, "released", _forgets_refusals)),
     Mutant("a retry costs no budget", 4, _value(Budget, "claim", lambda self, job: True)),
     Mutant("an allotment forgets what was claimed", 5, _value(tally, "calls_left", lambda calls, segments, run: calls)),
     Mutant("claims in doubt are forgotten", 476, _patched(plan, "_unfinished", _doubts_nothing)),
