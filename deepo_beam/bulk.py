@@ -25,6 +25,7 @@ from deepo_beam import storage
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError, RunStoppedError, StorageError
 from deepo_beam.inputs import expand_input
+from deepo_beam.lake import publish
 from deepo_beam.lake.compact import NIGHTS, compact
 from deepo_beam.lake.complete import roll_forward
 from deepo_beam.lake.dataset import find_dataset
@@ -233,8 +234,7 @@ def read_summary(plan: RunPlan) -> Summary:
     assert plan.output is not None
     if not is_published(plan.output, plan.run_id):
         raise RunStoppedError(f"run {plan.run_id} ended before its tables were published; the next run publishes them")
-    data = storage.read_bytes(run_uri(plan.output, plan.run_id, "summary.json"))
-    return Summary(**json.loads(data))
+    return publish.read_summary(plan.output, plan.run_id)
 
 
 def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> PipelineOptions:

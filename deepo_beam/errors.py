@@ -129,6 +129,13 @@ class PermissionDeniedError(StorageError):
     exit_code = 6
 
 
+class DamagedError(StorageError):
+    """A file of an output is not as it was written; somebody has to look after it."""
+
+    retryable = False
+    exit_code = 6
+
+
 class AddressRefusedError(StorageError):
     """An http(s) image at an address that is not public, or behind a redirect that is not to be followed."""
 

@@ -13,7 +13,16 @@ from deepo_beam.api import Task, TaskState
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.tasks import Tasks
 from deepo_beam.engine.work import Job
-from deepo_beam.errors import ApiError, DeepoBeamError, EndpointError, ErrorCode, ImageError, Stage, StorageError
+from deepo_beam.errors import (
+    ApiError,
+    DamagedError,
+    DeepoBeamError,
+    EndpointError,
+    ErrorCode,
+    ImageError,
+    Stage,
+    StorageError,
+)
 from deepo_beam.inputs.rows import InputOptions, Origin, Row, image_of_row, refused_if_local
 from deepo_beam.lake import schemas
 from deepo_beam.records import Reason
@@ -55,7 +64,8 @@ def verdict_on(age_s: float, *tasks: Task) -> Failure:
 def test_what_is_tried_again_and_what_may_have_been_billed_is_documented_as_the_code_has_it() -> None:
     """An error may be less retryable than its kind where its message says why (a folder in place of an object)."""
     truth: dict[str, set[tuple[bool, bool]]] = {}
-    for kind in (StorageError, *kinds(StorageError), *kinds(ImageError), *kinds(ApiError)):
+    of_an_output = {DamagedError}
+    for kind in {StorageError, *kinds(StorageError), *kinds(ImageError), *kinds(ApiError)} - of_an_output:
         truth.setdefault(kind.code.value, set()).add((kind.retryable, kind.maybe_billed))
     bad_rows = (Row(1, None, "", "is none"), Row(1, {"image_uri": "nobody://a/b"}))
     failures = [image_of_row(row, Origin("list", 0, 1), None, InputOptions()).problem for row in bad_rows]

@@ -9,7 +9,7 @@ import typer
 from deepo_beam.cli.memory import limit_arenas
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.plan import show_plan
-from deepo_beam.cli.reporting import print_json, print_summary, set_up_logging
+from deepo_beam.cli.reporting import print_json, print_reason, print_summary, set_up_logging
 from deepo_beam.config import command_options, label_config
 
 
@@ -61,4 +61,6 @@ def label(
         print_json(summary)
     if not options.quiet:
         print_summary(summary)
+    elif summary.exit_code:
+        print_reason(summary)
     raise typer.Exit(summary.exit_code)

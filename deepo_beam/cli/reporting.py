@@ -84,6 +84,14 @@ def print_summary(summary: Summary) -> None:
         typer.echo("\n".join(summary_lines(summary)), err=True)
 
 
+def print_reason(summary: Summary) -> None:
+    """Why a run did not end with 0, in a line on standard error, for whoever asked to hear nothing else."""
+    failed = f"{summary.failed:,} of {summary.listed:,} images failed: {summary.errors_by_code}"
+    reason = summary.accounting or summary.stopped or failed
+    with suppress(OSError):
+        typer.echo(f"Error: run {summary.run_id}: {reason}", err=True)
+
+
 def summary_lines(summary: Summary) -> list[str]:
     """The summary for people. Pure."""
     lines: list[str] = []

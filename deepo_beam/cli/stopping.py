@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops in order, the second at once, and is as safe as kill -9."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first stops in order, the second at once, and is as safe as kill -9."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deepo_beam import bulk
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import labelling_process
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def on_signals(plan: RunPlan) -> Iterator[None]:
-    """Handle both signals while the block runs."""
+    """Handle them while the block runs."""
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
         name = signal.Signals(number).name
@@ -31,7 +31,9 @@ def on_signals(plan: RunPlan) -> Iterator[None]:
         labelling_process.will_stop(reason)
         threading.Thread(target=bulk.stop_run, args=(plan, reason), name="deepo-beam-stop", daemon=True).start()
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    # One that is ignored, as by nohup, stays so.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         with labelling_process.launching():
             yield

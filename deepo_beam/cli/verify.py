@@ -22,12 +22,13 @@ def verify(
     Example: deepo-beam verify s3://lake/labels
     """
     from deepo_beam import storage
+    from deepo_beam.lake.holding import holder_of
     from deepo_beam.lake.lock import find_holder
     from deepo_beam.lake.verify import as_json as values_of
     from deepo_beam.lake.verify import verify as verify_output
 
     uri, dataset = open_output(output)
-    held = storage.is_local(uri) and find_holder(uri) is not None
+    held = (find_holder(uri) if storage.is_local(uri) else holder_of(uri)) is not None
     # Before the tables are read: what is written meanwhile is no orphan.
     temporaries = [found.uri for found in storage.list_temporaries(uri)] if storage.is_local(uri) else []
     found = verify_output(uri, dataset.buckets, held=held, temporaries=temporaries)
@@ -39,7 +40,7 @@ def verify(
         result = f"{len(found.findings):,} to be looked after" if found.findings else "all is well"
         names = ("runs", "snapshots", "files", "rows", "segments")
         checked = ", ".join(f"{name} {found.checked[name]:,}" for name in names)
-        note = "; a run is at work: what it has begun was left out" if held else ""
+        note = "; a run is at work, or was killed: what it has begun was left out" if held else ""
         typer.echo(f"{uri}: {result}; checked: {checked}{note}")
     if found.findings:
         raise typer.Exit(4)

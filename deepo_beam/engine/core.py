@@ -94,6 +94,7 @@ class Core:
         self._taken: set[Job] = set()
         self._held_bytes = 0
         self._stop_at: float | None = None
+        self._drained_at = _NEVER
 
     # --- work in, outcomes out -----------------------------------------------------------------------
 
@@ -362,7 +363,7 @@ class Core:
         """Post nothing more. What is in flight is waited for, for a while; the rest is not attempted."""
         if self._stop_at is not None:
             return
-        self._stop_at = now
+        self._stop_at, self._drained_at = now, now + self._settings.drain_s
         delayed = [item[2] for item in self._delayed]
         waiting = [*self._ledger.withdraw(), *self._compare, *delayed, *self._budget.withdraw()]
         self._delayed.clear()
@@ -374,6 +375,8 @@ class Core:
         """As :meth:`stop`, because of this."""
         self.fatal = self.fatal or error
         self.stop(now)
+        if isinstance(error, (AuthenticationError, ForbiddenError)):  # nor can its tasks be asked for
+            self._drained_at = now
 
     def _watch(self, now: float) -> None:
         """The deadlines of the whole run."""
@@ -390,7 +393,7 @@ class Core:
         if polls.unanswered_since is not None and now - polls.unanswered_since > limit:
             message = f"the service answered no poll for {limit:.0f} s; the last time: {polls.last_error}"
             self.stop_with(RunStoppedError(message), now)
-        if self._stop_at is not None and now > self._stop_at + self._settings.drain_s:
+        if self._stop_at is not None and now > self._drained_at:
             for job in self._tasks:
                 self._tasks.remove(job)
                 self._endings.not_attempted(job)

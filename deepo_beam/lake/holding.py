@@ -35,6 +35,8 @@ def held_output(output: str, run_id: str) -> Iterator[None]:
         if storage.is_local(output):
             stack.callback(lock_for_run(output, holder).close)
             forget_others(output, run_id)
+            for left in storage.list_temporaries(output):  # by a write that was cut off
+                storage.delete(left.uri)
         else:
             stack.callback(OutputLease(output, holder, LAUNCHER).close)
         yield
@@ -157,7 +159,9 @@ class OutputLease:
         self._end.set()
         self._thread.join()
         with suppress(StorageError):  # then the next run waits for one lease
-            if self._report.worker == LAUNCHER:  # the others of a run without one may still be at work
+            found = holder_of(self._output, self._store)
+            # Without a launcher others of the run may be at work; and another run may have taken over.
+            if self._report.worker == LAUNCHER and found is not None and found.run_id == self._holder.run_id:
                 self._store.delete(_holder_uri(self._output, self._store))
             delete_report(self._output, self._report, self._store)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 from typing import BinaryIO, Protocol
 
 from deepo_beam import storage
-from deepo_beam.errors import ObjectNotFoundError, StorageError
+from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.records import KINDS, decode_records, encode_records
 from deepo_beam.records import Record
@@ -170,7 +170,7 @@ class Journal:
         try:
             return decode_records(data, kinds)
         except ValueError as error:
-            raise StorageError(
+            raise DamagedError(
                 f"journal segment {uri} ({len(data)} bytes) cannot be read: {error}; restore it from a copy,"
                 " or remove it: what only it recorded is then labelled, and paid for, again"
             ) from error

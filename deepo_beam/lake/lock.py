@@ -19,6 +19,7 @@ from deepo_beam.lake.holder import Holder
 LOCK = "lock"  # the file's name, below the output
 _ORPHANS_END_WITHIN_S = 30.0  # worker processes whose launcher was killed
 _TAKING_ENDS_WITHIN_S = 1.0  # another worker of the same run may just be the first of it
+_LOOKS_END_WITHIN_S = 0.5  # somebody may only have looked who holds the output
 _LOOK_AGAIN_S = 0.1
 
 
@@ -39,11 +40,11 @@ class OutputLock:
         """Unlock; an output that came to nothing is taken away again."""
         if self._descriptor < 0:
             return
-        os.close(self._descriptor)
         if self._made and not (self._made[0].parent / "dataset.json").exists():
             with suppress(OSError):  # somebody else has put something there
                 for path in self._made:
                     path.rmdir() if path.is_dir() else path.unlink()
+        os.close(self._descriptor)  # last: until then nobody else can take what is taken away
 
 
 def lock_for_run(output: str, holder: Holder) -> OutputLock:
@@ -65,14 +66,18 @@ def lock_for_run(output: str, holder: Holder) -> OutputLock:
         descriptor = _open(output)
     except OSError:
         return OutputLock(-1)
-    patience = time.monotonic() + _ORPHANS_END_WITHIN_S
+    began = time.monotonic()
+    patience = began + _ORPHANS_END_WITHIN_S
     while not _try(descriptor, fcntl.LOCK_EX):
         found = _read(descriptor)
         # Workers outlive a launcher that was killed, for a moment: that is waited for, not handed to the user.
-        if not _is_orphaned(found) or time.monotonic() > patience:
+        if time.monotonic() > (patience if _is_orphaned(found) else began + _LOOKS_END_WITHIN_S):
             os.close(descriptor)
             raise _held(output, found)
         time.sleep(_LOOK_AGAIN_S)
+    if not _is_there(descriptor, output):  # its last holder has taken it away
+        os.close(descriptor)
+        return lock_for_run(output, holder)
     _take(descriptor, output, holder)
     return OutputLock(descriptor, tuple(made))
 
@@ -133,6 +138,14 @@ def find_holder(output: str) -> Holder | None:
 
 def _open(output: str) -> int:
     return os.open(Path(output) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _is_there(descriptor: int, output: str) -> bool:
+    """The file that is open is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), (Path(output) / LOCK).stat())
+    except FileNotFoundError:
+        return False
 
 
 def _try(descriptor: int, kind: int) -> bool:

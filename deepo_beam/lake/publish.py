@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from deepo_beam import storage
-from deepo_beam.errors import ConfigError, ObjectNotFoundError, StorageError
+from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
+from deepo_beam.lake.documents import read_document
 from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.manifest import PublishedFile, write_manifest
 from deepo_beam.lake.shard import ROWS_PER_SHARD, Outcome, Shard
@@ -40,10 +42,6 @@ class Intent:
     summary: Summary
 
 
-#: what decoding raises where somebody else has written
-_NO_INTENT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-
-
 def run_uri(output: str, run_id: str, name: str, store: Store = storage) -> str:
     """A file of a run: ``publish.json``, ``summary.json``, ``manifest.json``, ``_SUCCESS``, ``config.json``."""
     return store.join(output, "runs", run_id, name)
@@ -58,11 +56,18 @@ def is_published(output: str, run_id: str, store: Store = storage) -> bool:
     return _read(run_uri(output, run_id, "_SUCCESS", store), store) is not None
 
 
-def load_intents(output: str, store: Store = storage) -> tuple[list[Intent], list[Intent]]:
+def load_intents(
+    output: str, store: Store = storage, *, tell: Callable[[DamagedError], None] | None = None
+) -> tuple[list[Intent], list[Intent]]:
     """The intents that were completed, and those that were not; without those whose segments were compacted.
 
+    Args:
+        output: of the runs.
+        store: where it is.
+        tell: hears of each that is damaged, which is then left out.
+
     Raises:
-        ConfigError: one was altered, and is none any more.
+        DamagedError: one was altered, or is gone, and nobody is to be told.
         StorageError: they cannot be read.
     """
     folders = store.list_folders(store.join(output, "runs"))
@@ -70,16 +75,28 @@ def load_intents(output: str, store: Store = storage) -> tuple[list[Intent], lis
     done: list[Intent] = []
     left: list[Intent] = []
     for run_id in sorted(run_ids):
-        uri = run_uri(output, run_id, "publish.json", store)
-        data = _read(uri, store)
-        if data is None:
-            continue
+        complete = is_published(output, run_id, store)
         try:
-            intent = decode_intent(data)
-        except _NO_INTENT as error:
-            raise ConfigError(f"{uri} is no whole publish intent ({error!r:.100}): restore it from a copy") from None
-        (done if is_published(output, run_id, store) else left).append(intent)
+            intent = _load_intent(output, run_id, store, complete=complete)
+        except DamagedError as error:
+            if tell is None:
+                raise
+            tell(error)
+            continue
+        if intent is not None:
+            (done if complete else left).append(intent)
     return done, left
+
+
+def _load_intent(output: str, run_id: str, store: Store, *, complete: bool) -> Intent | None:
+    uri = run_uri(output, run_id, "publish.json", store)
+    intent = read_document(uri, store, _intent_of, "publish intent")
+    if intent is None and complete:
+        raise DamagedError(
+            f"{uri} is gone, and run {run_id} is complete: restore it from a copy; without it what that run published"
+            " would be published again"
+        )
+    return intent
 
 
 def compacted_runs(output: str, store: Store = storage) -> set[str]:
@@ -88,8 +105,7 @@ def compacted_runs(output: str, store: Store = storage) -> set[str]:
     Raises:
         StorageError: they cannot be read.
     """
-    data = _read(_compacted_uri(output, store), store)
-    return set() if data is None else set(json.loads(data))
+    return read_document(_compacted_uri(output, store), store, _names_of, "list of compacted runs") or set()
 
 
 def write_compacted_runs(output: str, run_ids: Iterable[str], store: Store = storage) -> None:
@@ -146,9 +162,9 @@ def write_intent(output: str, intent: Intent, store: Store = storage) -> Intent:
         StorageError: it may or may not have been written.
     """
     uri = run_uri(output, intent.run_id, "publish.json", store)
-    existing = _read(uri, store)
+    existing = read_document(uri, store, _intent_of, "publish intent")
     if existing is not None:
-        return decode_intent(existing)
+        return existing
     store.write_bytes(uri, encode_intent(intent))
     return intent
 
@@ -234,13 +250,27 @@ def commit(
     summary = dataclasses.replace(intent.summary, labels=labels).checked(accounting)
     if seconds is not None:
         summary = summary.after(seconds)
-    started_with = _read(run_uri(output, intent.run_id, "config.json", store), store)
-    facts = {"run_id": intent.run_id, **json.loads(started_with or b"{}")}
+    uri = run_uri(output, intent.run_id, "config.json", store)
+    facts = {"run_id": intent.run_id, **(read_document(uri, store, dict, "configuration of a run") or {})}
     write_manifest(run_uri(output, intent.run_id, "manifest.json", store), facts, entries, store)
     uri = run_uri(output, intent.run_id, "summary.json", store)
     store.write_bytes(uri, json.dumps(dataclasses.asdict(summary), indent=2).encode() + b"\n")
     # One byte, for some stores have no empty objects.
     store.write_bytes(run_uri(output, intent.run_id, "_SUCCESS", store), b"\n")
+    return summary
+
+
+def read_summary(output: str, run_id: str, store: Store = storage) -> Summary:
+    """What a complete run reported.
+
+    Raises:
+        DamagedError: it was altered, or is gone.
+        StorageError: it cannot be read.
+    """
+    uri = run_uri(output, run_id, "summary.json", store)
+    summary = read_document(uri, store, lambda values: Summary(**values), "summary")
+    if summary is None:
+        raise DamagedError(f"{uri} is gone, and run {run_id} is complete: restore it from a copy")
     return summary
 
 
@@ -251,13 +281,22 @@ def encode_intent(intent: Intent) -> bytes:
 
 def decode_intent(data: bytes) -> Intent:
     """The inverse of :func:`encode_intent`."""
-    values = json.loads(data)
+    return _intent_of(json.loads(data))
+
+
+def _intent_of(values: Any) -> Intent:
     return Intent(
         run_id=values["run_id"],
         segments={int(bucket): tuple(names) for bucket, names in values["segments"].items()},
         shards=tuple(tuple(shard) for shard in values["shards"]),
         summary=Summary(**values["summary"]),
     )
+
+
+def _names_of(values: Any) -> set[str]:
+    if not isinstance(values, list):
+        raise TypeError(f"{type(values).__name__}, expected a list")
+    return {str(name) for name in values}
 
 
 def _read(uri: str, store: Store) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from deepo_beam.lake.holder import Holder
 from deepo_beam.lake.lease import BEAT_S
 from deepo_beam.lake.lock import find_holder
 from deepo_beam.lake.manifest import READS_AT_ONCE
-from deepo_beam.lake.publish import is_published, run_uri
+from deepo_beam.lake.publish import is_published, read_summary, run_uri
 from deepo_beam.lake.summary import Summary
 from deepo_beam.lake.workers import WorkerReport, read_reports
 
@@ -98,7 +97,7 @@ def _look(output: str, run_id: str, started_us: int, sleep: Callable[[float], No
         alive = reports != before
     summary = None
     if is_published(output, run_id):
-        summary = Summary(**json.loads(storage.read_bytes(run_uri(output, run_id, "summary.json"))))
+        summary = read_summary(output, run_id)
     state: State = "complete" if summary is not None else "running" if alive else "cut off"
     return RunStatus(
         run_id,

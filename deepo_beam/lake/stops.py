@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 
 from deepo_beam import storage
-from deepo_beam.errors import ObjectNotFoundError, RunStoppedError
+from deepo_beam.errors import RunStoppedError
+from deepo_beam.lake.documents import read_document
 from deepo_beam.lake.journal import Store
 
 
@@ -34,10 +35,7 @@ def asked_to_stop(output: str, run_id: str, store: Store = storage) -> Stop | No
     Raises:
         StorageError: it cannot be read.
     """
-    try:
-        return Stop(**json.loads(store.read_bytes(_uri(output, run_id, store))))
-    except ObjectNotFoundError:
-        return None
+    return read_document(_uri(output, run_id, store), store, lambda values: Stop(**values), "request to stop")
 
 
 def _uri(output: str, run_id: str, store: Store) -> str:

@@ -163,6 +163,6 @@ def _exit_code(counts: Counter[str], stops: list[WorkerReport], max_failure_rate
 def _failed_too_often(counts: Counter[str], limit: float | None) -> bool:
     """With no limit given: nothing that was attempted succeeded."""
     settled = counts["failed"] + counts["succeeded"] + counts["no_detection"]
-    if limit is None:
-        return 0 < counts["failed"] == settled
+    if limit is None:  # what is left for the next run may still succeed
+        return 0 < counts["failed"] == settled and not counts["not_attempted"]
     return counts["failed"] > limit * settled

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepo_beam import storage
-from deepo_beam.errors import ObjectNotFoundError, StorageError
+from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
 from deepo_beam.lake.accounting import doubled, named
 from deepo_beam.lake.journal import COMPACTED, Journal, Store
 from deepo_beam.lake.manifest import PublishedFile, complete_runs, read_manifest
-from deepo_beam.lake.publish import Intent, load_intents
+from deepo_beam.lake.publish import Intent, load_intents, read_summary
 from deepo_beam.lake.records import decode_records
 from deepo_beam.lake.shard import TABLES
 
@@ -29,7 +29,8 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        kind: ``missing``, ``altered``, ``extra``, ``temporary``, ``unfinished``, ``duplicate`` or ``unreadable``.
+        kind: ``missing``, ``altered``, ``damaged``, ``extra``, ``temporary``, ``unfinished``, ``duplicate`` or
+            ``unreadable``.
         path: below the output.
         message: what is wrong, and what to do.
     """
@@ -67,7 +68,9 @@ def verify(
         StorageError: the store cannot list.
     """
     found = Verification()
-    done, left = load_intents(output, store)
+    done, left = load_intents(
+        output, store, tell=lambda error: found.find("damaged", _path_in(error, output), str(error))
+    )
     complete = complete_runs(output, store)
     _check_runs(output, complete, {intent.run_id for intent in left} if not held else None, found, store)
     _check_snapshots(output, held, found, store)
@@ -81,7 +84,8 @@ def verify(
             )
         for uri in temporaries:
             found.find("temporary", _below(output, uri), "a write that was cut off left it: delete it")
-    _check_journal(output, buckets, [*done, *left], found, store)
+    # A run at work may be compacting: what its intents name goes away then.
+    _check_journal(output, buckets, [] if held else [*done, *left], found, store)
     return found
 
 
@@ -93,6 +97,7 @@ def _check_runs(
     known: set[str] = set()
     for number, run_id in enumerate(complete):
         found.checked["runs"] += 1
+        _check_run(output, run_id, found, store)
         for file in _manifest(output, run_id, f"runs/{run_id}", found, store):
             known.add(file.path)
             its_rows = _check_file(output, "", file, found, store)
@@ -107,6 +112,22 @@ def _check_runs(
                 found.find("extra", path, "no complete run made it, and whoever reads the table reads it: move it away")
     if rows:
         _check_rows(pa.concat_tables(rows), complete, found)
+
+
+def _check_run(output: str, run_id: str, found: Verification, store: Store) -> None:
+    """What no manifest names: its summary and its listing."""
+    try:
+        listed = read_summary(output, run_id, store).listed
+    except StorageError as error:
+        found.find("damaged", f"runs/{run_id}/summary.json", str(error))
+        return
+    folder = store.join(output, "runs", run_id, "listing")
+    if listed and next(iter(store.list_objects(folder)), None) is None:
+        found.find("missing", f"runs/{run_id}/listing", f"{run_id} listed {listed:,} entries: restore it from a copy")
+
+
+def _path_in(error: DamagedError, output: str) -> str:
+    return _below(output, str(error).partition(" ")[0])
 
 
 def _manifest(output: str, run_id: str, folder: str, found: Verification, store: Store) -> list[PublishedFile]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from deepo_beam import storage
 from deepo_beam.engine import Counters
-from deepo_beam.errors import ObjectNotFoundError, StorageError
+from deepo_beam.errors import DamagedError, ObjectNotFoundError
 from deepo_beam.lake.journal import Store
 
 LAUNCHER = "launcher"  # how the name of a process that only holds the output begins
@@ -108,7 +108,7 @@ def _decode(uri: str, data: bytes) -> WorkerReport:
         values = json.loads(data)
         return WorkerReport(**{**values, "counters": Counters(**values["counters"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise StorageError(
+        raise DamagedError(
             f"{uri} is no heartbeat that this deepo-beam can read ({error}): another version may be at work there;"
             " if nothing is, remove it"
         ) from None

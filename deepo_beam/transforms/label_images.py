@@ -161,7 +161,8 @@ class _LabelBucketFn(PlanBucketFn):
         """Submit a bucket, and yield what has finished meanwhile, of this bucket or of earlier ones."""
         bucket, images = element
         session = self._session
-        assert session is not None
+        if session is None:
+            raise EngineClosedError("this bundle was given up, as its worker ends")
         try:
             segments = self.read_journal(bucket)
             planned = self.plan_images(images, self.states(bucket, segments))

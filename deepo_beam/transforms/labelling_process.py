@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,10 +24,11 @@ from deepo_beam.lake.workers import WorkerReport, new_worker_id
 from deepo_beam.run import RunPlan
 from deepo_beam.service import JournalWriter, ServiceTransport
 
-_lock = threading.Lock()
+_lock = threading.Lock()  # one run has one engine at a time in a process: held while one starts or ends
+_listed = threading.Lock()  # of what is listed below, for a moment only: a heartbeat may stop all while one ends
 _processes: dict[str, LabellingProcess] = {}
 _stop_reason: str | None = None
-_is_launcher = False
+_LAUNCHER = "DEEPO_BEAM_LAUNCHER"
 
 
 class LabellingProcess:
@@ -47,8 +49,7 @@ class LabellingProcess:
             self._ending = self._ending.pop_all()
 
     def _start(self, plan: RunPlan) -> None:
-        if plan.launched and not _is_launcher:
-            _leave_ctrl_c_to_launcher()
+        _leave_signals_to_launcher()
         worker = new_worker_id()
         if plan.output is not None:
             self._ending.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
@@ -129,7 +130,9 @@ def acquire(plan: RunPlan) -> LabellingProcess:
     with _lock:
         process = _processes.get(plan.run_id)
         if process is None:
-            process = _processes[plan.run_id] = LabellingProcess(plan)
+            process = LabellingProcess(plan)
+            with _listed:
+                _processes[plan.run_id] = process
             if _stop_reason is not None:
                 process.engine.stop()
         process.users += 1
@@ -143,8 +146,11 @@ def release(plan: RunPlan) -> None:
         process.users -= 1
         if process.users:
             return
-        process.close()  # under the lock: one run has one engine at a time in a process
-        del _processes[plan.run_id]
+        try:
+            process.close()
+        finally:
+            with _listed:
+                del _processes[plan.run_id]
 
 
 def is_alone(runner: PipelineRunner, options: PipelineOptions) -> bool:
@@ -155,21 +161,24 @@ def is_alone(runner: PipelineRunner, options: PipelineOptions) -> bool:
 @contextmanager
 def launching() -> Iterator[None]:
     """While the block runs, this process is the one that began a run and will be told to stop."""
-    global _is_launcher
-    _is_launcher = True
+    os.environ[_LAUNCHER] = f"{os.getpgrp()} {os.getpid()}"  # its workers, if they are processes of it, inherit this
     try:
         yield
     finally:
-        _is_launcher = False
+        os.environ.pop(_LAUNCHER, None)
 
 
-def _leave_ctrl_c_to_launcher() -> None:
-    """A terminal sends Ctrl-C to the workers of a launcher, too; they are to stop in order, when they are told.
+def _leave_signals_to_launcher() -> None:
+    """What a terminal or systemd sends to a launcher's group is for the launcher: workers stop when they are told.
 
     By the C library, for Python lets only the main thread do it, which in a worker is Beam's.
     """
-    with suppress(AttributeError):  # no such function in this C library: then Ctrl-C ends workers at once
-        ctypes.CDLL(None).signal(signal.SIGINT.value, signal.SIG_IGN.value)
+    group, _, launcher = os.environ.get(_LAUNCHER, "").partition(" ")
+    if group != str(os.getpgrp()) or launcher == str(os.getpid()):
+        return
+    with suppress(AttributeError):  # no such function in this C library: then a signal ends workers at once
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            ctypes.CDLL(None).signal(number.value, signal.SIG_IGN.value)
 
 
 def will_stop(reason: str) -> None:
@@ -181,7 +190,7 @@ def will_stop(reason: str) -> None:
 def stop_all(reason: str) -> None:
     """Post nothing more in this process; what is in flight is waited for, for a while."""
     will_stop(reason)
-    with _lock:
+    with _listed:
         running = list(_processes.values())
     for process in running:
         process.engine.stop()

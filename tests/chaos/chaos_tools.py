@@ -108,6 +108,7 @@ class Chaos:
         self._check_images(failures=failures)
         self._check_bill()
         self._check_files()
+        self._check_verified()
         before = self.service.stats()["accepted"]
         summary = self.finish()
         if not failures:
@@ -142,6 +143,11 @@ class Chaos:
             assert summary["possibly_billed_twice"] == sum(summary["billed_twice_by_kind"].values())
         assert stats["accepted_again"] <= told.total(), (stats, told)
         assert set(+told) <= {"in_doubt", "answer_unknown", "task_lost", "task_error", "overlap"}
+
+    def _check_verified(self) -> None:
+        command = [*self.prefix, sys.executable, "-m", "deepo_beam", "verify", str(self.output)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def _check_files(self) -> None:
         """Whatever stands under a final name is whole."""

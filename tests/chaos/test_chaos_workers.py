@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from chaos_tools import KILLS, SEED, Chaos, seeded, while_posting
 
 from deepo_beam.emulator.testing import running_emulator
@@ -82,18 +83,19 @@ def test_a_service_that_dies_and_forgets_its_tasks_loses_no_image(tmp_path: Path
         assert KILLS
 
 
-def test_ctrl_c_on_a_run_with_several_workers_stops_all_of_them_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_run_stops_them_in_order(tmp_path: Path, number: signal.Signals) -> None:
     seed = 100 * SEED + 60
     with seeded(seed) as rng, running_emulator(latency=0.3, seed=seed) as service:
         chaos = Chaos(tmp_path, service, rng, ("--rate", "40/s"))
         chaos.make_photos()
         process = chaos.start(*TWO_WORKERS)
         while_posting(chaos, process)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, number)  # as a terminal and systemd do
         out, err = process.communicate(timeout=60)
         assert process.returncode == 5, err
         summary = json.loads(out)
-        assert "SIGINT" in summary["stopped"]
+        assert number.name in summary["stopped"]
         assert summary["calls"] == service.stats()["accepted"] < summary["listed"]
         assert summary["possibly_billed_twice"] == 0
         assert "Traceback" not in err

@@ -257,11 +257,45 @@ def labelled(healthy_service, images, tmp_path_factory):
 @pytest.mark.parametrize(
     "content", ["", "null", "[1]", "{}", '{"run_id": "one", "segments": [], "shards": 5}', "[" * 9999]
 )
-@pytest.mark.parametrize("name", ["dataset.json", "runs/one/publish.json"])
-def test_an_output_whose_files_were_altered_is_refused_in_one_line(name, content, labelled, image, service, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "code"), [("dataset.json", 2), ("runs/one/publish.json", 6), ("journal/compacted_runs.json", 6)]
+)
+def test_an_output_whose_files_were_altered_is_refused_in_one_line(
+    name, code, content, labelled, image, service, tmp_path
+):
     shutil.copytree(labelled, tmp_path / "out")
+    if (name, content) == ("journal/compacted_runs.json", "[1]"):
+        pytest.skip("a list of one run")
     (tmp_path / "out" / name).write_text(content)
-    assert_clear(refused(tmp_path, image, service), 2, str(tmp_path / "out" / name))
+    assert_clear(refused(tmp_path, image, service), code, str(tmp_path / "out" / name))
+
+
+def test_an_output_that_lost_what_a_run_published_is_refused_and_verify_says_so(labelled, image, service, tmp_path):
+    shutil.copytree(labelled, tmp_path / "out")
+    (tmp_path / "out" / "runs" / "one" / "publish.json").unlink()
+    assert_clear(refused(tmp_path, image, service), 6, "publish.json is gone", "would be published again")
+    checked = command("verify", tmp_path / "out")
+    assert checked.code == 4
+    assert "damaged runs/one/publish.json" in checked.out
+
+
+@pytest.mark.parametrize("name", ["summary.json", "listing"])
+def test_verify_misses_the_summary_and_the_listing_of_a_run(name, labelled, tmp_path):
+    shutil.copytree(labelled, tmp_path / "out")
+    path = tmp_path / "out" / "runs" / "one" / name
+    shutil.rmtree(path) if path.is_dir() else path.write_text("{")
+    checked = command("verify", tmp_path / "out")
+    assert checked.code == 4
+    assert f"runs/one/{name}" in checked.out
+
+
+def test_what_a_write_that_was_cut_off_left_is_swept_by_the_next_run(labelled, image, service, tmp_path):
+    shutil.copytree(labelled, tmp_path / "out")
+    orphan = tmp_path / "out" / "journal" / f".{'0' * 32}.tmp"
+    orphan.write_bytes(b"half")
+    assert command("verify", tmp_path / "out").code == 4
+    refused(tmp_path, image, service)
+    assert not orphan.exists()
 
 
 @pytest.mark.parametrize("output", ["", "s3://", "a\0b", "/nowhere"])

@@ -156,3 +156,10 @@ class _As:
 
     def join(self, base: str, *parts: str) -> str:
         return self.store.join(base, *parts)
+
+
+def test_a_launcher_that_slept_leaves_the_hold_of_its_successor(store: KillableStore, time: Time) -> None:
+    slept = lease("run-a", store, time)
+    lease("run-b", store, time)
+    slept.close()
+    assert holder_of(OUT, store).run_id == "run-b"

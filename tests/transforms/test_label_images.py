@@ -295,3 +295,14 @@ def test_a_stop_reaches_processes_that_run_and_those_that_begin_later(
     labelling_process.release(later)
     assert run(pictures(2)) == []
     assert service.stats()["accepted"] == 0
+
+
+def test_a_stop_that_is_heard_while_a_process_ends_waits_for_nothing(
+    service: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling_process, "_stop_reason", None)
+    with labelling_process._lock:  # as release() holds it while it joins the heartbeat, which hears of the stop
+        stopper = threading.Thread(target=labelling_process.stop_all, args=("a signal",), daemon=True)
+        stopper.start()
+        stopper.join(5)
+        assert not stopper.is_alive()
