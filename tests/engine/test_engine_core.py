@@ -20,6 +20,7 @@ from deepo_beam.errors import (
     NotFoundError,
     RedirectError,
     ServerError,
+    ServiceUnavailableError,
     Stage,
     ThrottledError,
 )
@@ -206,6 +207,19 @@ def test_tasks_grow_no_older_while_no_poll_is_answered() -> None:
     assert driver.outcome().status is Status.SUCCEEDED
 
 
+def test_an_outage_of_the_polls_makes_no_later_task_younger() -> None:
+    driver = Driver(stuck_min_s=10.0, stuck_max_s=10.0)
+    image = ImageRef(f"{1:032x}", "/1", "/1")
+    driver.submit(1, resume=Accepted("run-a", image, 0, 3, "7", 20, Facts(), 0))
+    driver.core.poll_failed(driver.core.next_poll(driver.now), ServerError("down", status=502), driver.now)
+    driver.poll(done("7"), later_s=500.0)
+    driver.submit(2)
+    driver.accept("8")
+    driver.poll(Task("8", TaskState.PENDING), later_s=11.0)
+    codes = [outcome.result.failure and outcome.result.failure.code for outcome in driver.core.take_outcomes(OWNER)]
+    assert codes == [None, ErrorCode.TASK_STUCK]
+
+
 def test_a_run_whose_polls_are_never_answered_stops_and_fails_no_image() -> None:
     driver = Driver(outage_deadline_s=900.0, drain_s=0.0)
     driver.submit(1)
@@ -217,6 +231,63 @@ def test_a_run_whose_polls_are_never_answered_stops_and_fails_no_image() -> None
             driver.core.poll_failed(ids, NotFoundError("HTTP 404"), driver.now)
     assert "answered no poll for 900 s; the last time: HTTP 404" in str(driver.core.fatal)
     assert {type(outcome) for outcome in driver.core.take_outcomes(OWNER)} == {NotAttempted}
+
+
+def test_a_task_that_two_bundle_attempts_wait_for_is_asked_for_once() -> None:
+    driver = Driver()
+    image = ImageRef(f"{1:032x}", "/1", "/1")
+    for _ in range(2):
+        driver.submit(1, resume=Accepted("run-a", image, 0, 3, "77", 20, Facts(), 0))
+    assert driver.poll(done("77"), later_s=0.0) == ("77",)
+    assert len(driver.core.take_outcomes(OWNER)) == 2
+
+
+def test_a_task_of_an_earlier_run_teaches_nothing_about_latency() -> None:
+    driver = Driver()
+    image = ImageRef(f"{1:032x}", "/1", "/1")
+    driver.submit(1, resume=Accepted("run-a", image, 0, 3, "77", 20, Facts(), 0))
+    driver.poll(done("77"), later_s=0.0)
+    driver.now += 1.0
+    driver.submit(2)
+    driver.accept("8")
+    assert driver.core.next_poll(driver.now) == pytest.approx(driver.now + 0.09)  # the guess of the start
+
+
+def test_a_task_that_was_seen_again_is_missing_only_since_then() -> None:
+    driver = Driver(lost_grace_s=2.0)
+    driver.submit(1)
+    driver.accept("7")
+    driver.poll()
+    driver.poll(Task("7", TaskState.PENDING), later_s=1.0)
+    driver.poll(later_s=1.5)
+    assert driver.core.counters.billed_twice == {}
+    driver.poll(done("7"), later_s=1.5)
+    assert driver.outcome().calls == 1
+
+
+def test_a_slow_task_leaves_the_window_until_it_ends_and_then_no_longer() -> None:
+    driver = Driver(max_in_flight=1)
+    driver.submit(1, 2, 3)
+    driver.accept("7")
+    driver.flush()
+    assert driver.core.next_post(driver.now) == float("inf")
+    driver.poll(Task("7", TaskState.PENDING), later_s=6.0)  # 5 x the latency that is guessed
+    driver.accept("8")
+    driver.poll(done("7"))
+    assert driver.core.next_post(driver.now) == float("inf")
+
+
+def test_a_throttled_poll_pauses_as_asked_but_never_for_more_than_half_a_minute() -> None:
+    driver = Driver()
+    driver.submit(1)
+    driver.accept("7")
+    for asked_s, waited_s in ((20.0, 20.0), (3600.0, 30.0)):
+        driver.now += 1.0
+        ids = driver.core.next_poll(driver.now)
+        assert ids == ("7",)
+        driver.core.poll_failed(ids, ThrottledError("slow down", retry_after=asked_s), driver.now)
+        assert driver.core.next_poll(driver.now) == pytest.approx(driver.now + waited_s)
+        driver.now += waited_s
 
 
 # --- refusals ----------------------------------------------------------------------------------------
@@ -273,6 +344,54 @@ def test_a_call_of_which_the_answer_is_not_known_is_repeated_twice_at_most() -> 
     assert driver.records(Released) == []
 
 
+def test_a_call_that_failed_before_another_error_is_one_of_the_attempts() -> None:
+    driver = Driver()
+    driver.submit(1)
+    driver.core.refused(driver.post(), ServiceUnavailableError("busy", status=503), driver.now)
+    driver.now += 0.1
+    driver.core.refused(driver.post(), BadRequestError("too small", status=400), driver.now)
+    assert (result := driver.outcome()).failure.http_status == 400
+    assert (result.attempts, result.calls) == (2, 2)
+
+
+def test_no_image_is_charged_for_failures_while_the_service_takes_nothing() -> None:
+    driver = Driver(attempts=2, outage_posts=20)
+    driver.submit(1, 2)
+    for _ in range(8):
+        driver.core.refused(driver.post(), ServiceUnavailableError("busy", status=503), driver.now)
+        driver.now += 0.1
+    assert driver.core.take_outcomes(OWNER) == []
+
+
+def test_a_refusal_for_the_rate_shows_that_the_service_is_up() -> None:
+    driver = Driver(outage_posts=2)
+    driver.submit(1, 2, 3)
+    for error in (
+        ServiceUnavailableError("busy", status=503),
+        ThrottledError("slow down", retry_after=0.0),
+        ServiceUnavailableError("busy", status=503),
+    ):
+        driver.core.refused(driver.post(), error, driver.now)
+        driver.now += 0.1
+    driver.post()
+
+
+def test_a_process_with_a_retry_to_come_is_not_idle() -> None:
+    driver = Driver(retry_base_s=10.0)
+    assert driver.core.idle
+    driver.submit(1)
+    driver.core.refused(driver.post(), ServiceUnavailableError("busy", status=503), driver.now)
+    assert not driver.core.idle
+
+
+def test_a_retry_is_told_to_whoever_writes_the_claims() -> None:
+    driver = Driver(retry_base_s=10.0)
+    driver.submit(1)
+    driver.core.refused(driver.post(), ServiceUnavailableError("busy", status=503), driver.now)
+    assert len(driver.records(Released)) == 1
+    assert driver.core.next_flush(driver.now) <= driver.now + 30.0
+
+
 def test_attempts_of_earlier_runs_count() -> None:
     driver = Driver(attempts=5, max_task_reruns=3)
     driver.submit(1, failed_attempts=4)
@@ -293,6 +412,15 @@ def test_a_store_of_images_that_fails_is_asked_again_and_a_bad_image_is_not() ->
     assert [record.sent for record in driver.records(Released)] == [False] * 3
 
 
+def test_an_entry_that_cannot_be_used_fails_at_once_and_that_is_one_attempt() -> None:
+    driver = Driver()
+    problem = Failure(Stage.LIST, ErrorCode.INVALID_URI, "photos.csv:2: names no object", retryable=False)
+    driver.core.submit([Work(OWNER, 0, ImageRef(f"{1:032x}", "s3://", "", problem=problem))], driver.now)
+    assert (result := driver.outcome()).failure == problem
+    assert (result.attempts, result.calls) == (1, 0)
+    assert driver.records(Claimed) == []
+
+
 # --- stopping, cancelling, holding ---------------------------------------------------------------------
 
 
@@ -310,6 +438,25 @@ def test_after_a_stop_what_is_in_flight_is_waited_for_only_so_long() -> None:
     assert {record.task_id for record in driver.records(Accepted)} == {"7", "8"}
 
 
+def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
+    driver = Driver()
+    driver.submit(1, 2)
+    jobs = [driver.post(), driver.post()]
+    for job, error in zip(jobs, (first := ForbiddenError("no"), EndpointError("pay")), strict=True):
+        driver.core.refused(job, error, driver.now)
+    assert driver.core.fatal is first
+
+
+@pytest.mark.parametrize("left_s", [0.0, -1.0])
+def test_without_a_lease_nothing_is_posted_and_nothing_is_lost(left_s: float) -> None:
+    driver = Driver()
+    driver.submit(1)
+    job = driver.take()
+    assert driver.core.turn(job, driver.now, lease_left_s=left_s) > 0
+    assert (job.calls, driver.core.counters.calls) == (0, 0)
+    assert driver.core.turn(job, driver.now, lease_left_s=0.1) == 0.0
+
+
 def test_a_call_that_was_on_the_wire_when_its_owner_was_cancelled_is_still_recorded() -> None:
     driver = Driver()
     driver.submit(1, 2)
@@ -320,6 +467,15 @@ def test_a_call_that_was_on_the_wire_when_its_owner_was_cancelled_is_still_recor
     assert [record.task_id for record in driver.records(Accepted)] == ["7"]
     assert driver.core.in_flight == 0
     assert driver.core.next_poll(driver.now + 100) == float("inf")
+    assert driver.core.take_outcomes(OWNER) == []
+
+
+def test_outcomes_of_an_owner_that_was_cancelled_are_handed_to_nobody() -> None:
+    driver = Driver()
+    driver.submit(1)
+    driver.accept("7")
+    driver.poll(done("7"))
+    driver.core.cancel(OWNER)
     assert driver.core.take_outcomes(OWNER) == []
 
 
