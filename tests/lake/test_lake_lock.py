@@ -104,6 +104,19 @@ def test_the_holder_on_another_machine_is_not_taken_for_dead(tmp_path: Path) -> 
         assert time.monotonic() - began < 5
 
 
+def test_the_holder_of_another_user_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_allowed(pid: int, signal: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with process(tmp_path, "run-a", "run"):
+        monkeypatch.setattr(os, "kill", not_allowed)
+        began = time.monotonic()
+        with pytest.raises(OutputHeldError, match="run run-a"):
+            run(tmp_path)
+        assert time.monotonic() - began < 5
+        monkeypatch.undo()
+
+
 def test_an_output_that_came_to_nothing_is_taken_away_again(tmp_path: Path) -> None:
     lock = run(tmp_path / "lake")
     assert (tmp_path / "lake" / "lock").exists()

@@ -309,6 +309,12 @@ def test_what_a_listing_does_not_say_has_not_changed(unsaid: dict[str, None]) ->
     assert known(now=listed(**unsaid)).disposition is Disposition.REUSED
 
 
+def test_a_size_that_nobody_knew_when_it_was_labelled_is_no_change() -> None:
+    by_url = finished(success(image=image(modified_us=1_000, size_bytes=None), facts=Facts()))
+    (planned,) = plan_bucket([listed()], merge([(by_url, True)]), PlanRules(THIS))
+    assert planned.disposition is Disposition.REUSED
+
+
 def test_an_image_that_was_found_unchanged_under_a_new_time_is_not_read_for_it_again() -> None:
     note = Noted(EARLIER, image().image_id, 0, 80_000, 2_000)
     assert known(note, now=listed(modified_us=2_000)).disposition is Disposition.REUSED
