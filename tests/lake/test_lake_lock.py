@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -115,6 +116,21 @@ def test_the_holder_of_another_user_is_not_taken_for_dead(tmp_path: Path, monkey
             run(tmp_path)
         assert time.monotonic() - began < 5
         monkeypatch.undo()
+
+
+def test_a_run_that_another_one_overtook_while_it_took_the_lock_does_not_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def overtaken(descriptor: int, kind: int) -> None:
+        if kind & fcntl.LOCK_SH:
+            raise BlockingIOError
+        flock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(OutputHeldError, match="one that has just begun"):
+        run(tmp_path)
 
 
 def test_an_output_that_came_to_nothing_is_taken_away_again(tmp_path: Path) -> None:
