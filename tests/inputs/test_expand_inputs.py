@@ -20,6 +20,7 @@ from deepo_beam.errors import ConfigError, ErrorCode, Stage
 from deepo_beam.identity import image_id
 from deepo_beam.inputs import InputKind, InputOptions, classify_input, expand_input
 from deepo_beam.inputs.readers import csv_rows, jsonl_rows, text_rows
+from deepo_beam.inputs.rows import Origin, image_of_row
 from deepo_beam.types import ImageRef
 
 
@@ -355,6 +356,16 @@ def test_an_errors_folder_gives_back_the_images_that_can_be_tried_again(tmp_path
     assert uris(expand(tmp_path / "run_id=1" / "part-0.parquet")) == ["s3://b/a", "s3://b/b"]
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_local_file_that_was_refused_is_not_read_by_way_of_the_errors_unless_it_is_allowed(
+    tmp_path: Path, allowed: bool
+) -> None:
+    row = {"image_uri": "/etc/passwd", "attributes": [], "stage": "list", "error_code": "scheme_refused"}
+    row |= {"first_seen": datetime(2026, 1, 2, tzinfo=timezone.utc)}
+    write_parquet(tmp_path / "part-0.parquet", [row])
+    assert uris(expand(tmp_path, allow_local=allowed)) == (["/etc/passwd"] if allowed else [])
+
+
 def test_relative_uris_of_a_list_in_a_bucket_stay_in_the_bucket() -> None:
     from deepo_beam.inputs.rows import Origin, Row, image_of_row
 
@@ -369,6 +380,23 @@ def test_relative_uris_of_a_list_in_a_bucket_stay_in_the_bucket() -> None:
         "s3://b/lists/x/../a.jpg",
     ]
     assert problems([image("../../a.jpg")]) == [(1, ErrorCode.INVALID_URI)]
+
+
+def test_only_what_is_in_the_runs_own_output_is_left_out_of_a_folder(folder: Path) -> None:
+    for name in ("lake/mine.jpg", "lake-of-photos/theirs.jpg", "lake.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    found = {Path(uri).name for uri in uris(expand(folder, own_output=str(folder / "lake")))}
+    assert found == {"a.jpg", "b c#%20?.jpg", "d.jpg", "theirs.jpg", "lake.jpg"}
+
+
+def test_a_size_that_no_file_can_have_is_an_attribute() -> None:
+    list_ = f'{{"image_uri": "s3://b/x", "size": {2**63 - 1}}}\n{{"image_uri": "s3://b/y", "size": {2**63}}}\n'
+    options = InputOptions()
+    rows = jsonl_rows(io.BytesIO(list_.encode()), "l.jsonl", options)
+    largest, beyond = (image_of_row(row, Origin("l", 0, row.line), None, options) for row in rows)
+    assert (largest.size_bytes, largest.attributes) == (2**63 - 1, ())
+    assert (beyond.size_bytes, beyond.attributes) == (None, (("size", str(2**63)),))
 
 
 def test_a_list_is_streamed(tmp_path: Path) -> None:

@@ -110,6 +110,14 @@ def test_neither_key_nor_cookie_is_sent_and_a_password_to_its_own_host_only(
     assert "k3y-never-to-be-seen" not in repr(one.seen + other.seen)
 
 
+def test_a_password_that_a_redirect_names_for_another_host_is_not_sent_there(open_server: Callable[..., Any]) -> None:
+    one, other = open_server(), open_server()
+    other.page("/b", b"image")
+    one.page("/a", status=302, Location=other.url("/b").replace("://", "://me:p%40ss@"))
+    WebReader(allowed=here_only).read(one.url("/a"), max_bytes=LIMIT)
+    assert "authorization" not in {name.lower() for name in other.seen[0][1]}
+
+
 # --- statuses ----------------------------------------------------------------------------------------------
 
 
