@@ -20,7 +20,7 @@ from deepo_beam.errors import ConfigError, ErrorCode, Stage
 from deepo_beam.identity import image_id
 from deepo_beam.inputs import InputKind, InputOptions, classify_input, expand_input
 from deepo_beam.inputs.readers import csv_rows, jsonl_rows, text_rows
-from deepo_beam.inputs.rows import Origin, image_of_row
+from deepo_beam.inputs.rows import Origin, Row, image_of_row, refused_if_local
 from deepo_beam.types import ImageRef
 
 
@@ -380,6 +380,14 @@ def test_relative_uris_of_a_list_in_a_bucket_stay_in_the_bucket() -> None:
         "s3://b/lists/x/../a.jpg",
     ]
     assert problems([image("../../a.jpg")]) == [(1, ErrorCode.INVALID_URI)]
+
+
+def test_a_local_file_that_a_list_elsewhere_names_is_refused_where_it_was_named() -> None:
+    row = Row(7, {"image_uri": "/etc/passwd"})
+    image = image_of_row(row, Origin("s3://b/list.csv:7", 2, 7), None, InputOptions())
+    refused = refused_if_local(image, "s3://b/list.csv")
+    assert (refused.source, refused.input_index, refused.line) == ("s3://b/list.csv:7", 2, 7)
+    assert problems([refused]) == [(7, ErrorCode.SCHEME_REFUSED)]
 
 
 def test_only_what_is_in_the_runs_own_output_is_left_out_of_a_folder(folder: Path) -> None:

@@ -70,6 +70,19 @@ def test_a_bundle_that_is_run_again_yields_everything_again_and_calls_nothing(
     assert slow_service.stats()["accepted"] == 30
 
 
+def test_what_a_process_that_is_gone_has_spent_of_a_budget_is_not_spent_again(
+    plan: RunPlan, images: list[ImageRef], slow_service: RunningEmulator
+) -> None:
+    for _ in range(2):
+        fn = _LabelBucketFn(plan, accounted=True)
+        fn.setup()
+        fn.start_bundle()
+        elements = [*fn.process((0, images), {0: 10}, **PLACE), *fn.finish_bundle()]
+        fn.teardown()
+        assert len(results(elements)) == 10
+    assert slow_service.stats()["accepted"] == 10
+
+
 @pytest.mark.parametrize("dropped_by", ["the next bundle", "the end of the worker"])
 def test_a_bundle_that_is_dropped_is_taken_up_by_its_retry_and_paid_once(
     plan: RunPlan, images: list[ImageRef], slow_service: RunningEmulator, dropped_by: str
