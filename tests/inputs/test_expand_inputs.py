@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import time
 import tracemalloc
 from datetime import datetime, timezone
 from pathlib import Path
@@ -388,6 +389,18 @@ def test_a_local_file_that_a_list_elsewhere_names_is_refused_where_it_was_named(
     refused = refused_if_local(image, "s3://b/list.csv")
     assert (refused.source, refused.input_index, refused.line) == ("s3://b/list.csv:7", 2, 7)
     assert problems([refused]) == [(7, ErrorCode.SCHEME_REFUSED)]
+
+
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XYZ-5")
+    time.tzset()
+    try:
+        row = Row(1, {"image_uri": "s3://b/x", "modified_at": "1970-01-01T00:00:01"})
+        image = image_of_row(row, Origin("l", 0, 1), None, InputOptions())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert image.modified_us == 1_000_000
 
 
 def test_only_what_is_in_the_runs_own_output_is_left_out_of_a_folder(folder: Path) -> None:

@@ -215,6 +215,17 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(
     assert inner.seen == []
 
 
+def test_of_the_addresses_of_a_name_only_those_that_are_allowed_are_asked(
+    open_server: Callable[..., Any], reader: WebReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, mixed=["127.0.0.2 127.0.0.1"])
+    inner = open_server("127.0.0.2")
+    inner.page("/a", b"secret")
+    with pytest.raises(StorageError):  # nobody listens at the other one
+        reader.read(inner.url("/a", "mixed"), max_bytes=LIMIT)
+    assert inner.seen == []
+
+
 def test_the_address_that_was_checked_is_the_one_that_is_asked(
     server: Any, reader: WebReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
