@@ -46,6 +46,7 @@ SPELLINGS = [
     ("https://h/a?Expires=3&se=2&sp=1", "https://h/a?Expires=3&se=2&sp=1"),
     ("https://h/a?Signature=1&Expires=3&sv=2&se=2", "https://h/a?Signature=1&Expires=3&sv=2&se=2"),
     ("https://h/a?", "https://h/a?"),
+    ("https://h/a#b#c", "https://h/a"),
 ]
 
 

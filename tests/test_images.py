@@ -100,8 +100,9 @@ def test_an_image_cut_in_its_first_half_is_truncated_or_as_a_tiff_known_by_its_h
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_an_image_without_its_last_bytes_is_truncated(form: str) -> None:
-    with pytest.raises(TruncatedImageError, match="copy it again"):
-        inspect_image(encode(form)[:-9], max_bytes=None)
+    for missing in (9,) if form == "PNG" else (1, 9):  # decoders do not miss the checksum of IEND
+        with pytest.raises(TruncatedImageError, match="copy it again"):
+            inspect_image(encode(form)[:-missing], max_bytes=None)
 
 
 def test_a_truncated_jpeg_is_not_saved_by_the_end_marker_of_its_thumbnail() -> None:

@@ -493,6 +493,15 @@ def test_a_doubt_stays_the_reason_of_a_call_that_was_refused_and_is_made_again()
     assert [claim.reason for claim in driver.records(Claimed)] == [Reason.IN_DOUBT] * 2
 
 
+def test_a_second_bill_is_not_counted_for_a_call_that_was_refused() -> None:
+    driver = Driver()
+    driver.submit(1, reason=Reason.IN_DOUBT)
+    job = driver.post()
+    assert driver.core.counters.billed_twice == {"in_doubt": 1}
+    driver.core.refused(job, ServiceUnavailableError("busy", status=503), driver.now)
+    assert not any(driver.core.counters.billed_twice.values())
+
+
 def test_a_call_that_was_made_is_not_said_to_be_unused_when_the_run_stops() -> None:
     driver = Driver()
     driver.submit(1, 2)
