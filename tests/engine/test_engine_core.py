@@ -417,6 +417,25 @@ def test_a_refused_image_comes_before_those_that_were_never_posted() -> None:
     assert first in following
 
 
+def test_a_cut_goes_to_what_the_service_took_and_not_to_what_it_was_asked() -> None:
+    driver = Driver(rate_per_s=100.0)
+    driver.submit(*range(200))
+    for number in range(50):
+        driver.now += 0.02
+        if number % 5:
+            driver.core.refused(driver.post(), ServiceUnavailableError("busy", status=503), driver.now)
+        else:
+            driver.accept(str(number))
+    driver.core.refused(driver.post(), ThrottledError("slow down", retry_after=0.0), driver.now)
+    job, posted = driver.take(), 0
+    for _ in range(100):
+        driver.now += 0.01
+        if driver.core.turn(job, driver.now) == 0.0:
+            driver.core.accepted(job, f"later-{posted}", driver.now)
+            job, posted = driver.take(), posted + 1
+    assert 5 <= posted <= 12  # nine tenths of ten a second
+
+
 def test_the_pauses_that_a_service_asks_for_are_counted() -> None:
     driver = Driver()
     driver.submit(1)
