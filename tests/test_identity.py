@@ -44,7 +44,9 @@ SPELLINGS = [
         "https://a.blob.core.windows.net/c/k?snapshot=4",
     ),
     ("https://h/a?Expires=3&se=2&sp=1", "https://h/a?Expires=3&se=2&sp=1"),
+    ("https://h/a?Signature=1&Expires=3&sv=2&se=2", "https://h/a?Signature=1&Expires=3&sv=2&se=2"),
     ("https://h/a?", "https://h/a?"),
+    ("https://h/a#b#c", "https://h/a"),
 ]
 
 
@@ -136,6 +138,7 @@ def test_a_crop_has_one_spelling(value: object, crop: str | None) -> None:
         ({"bbox": [0, 0, 1, 10**400]}, "bbox.ymax"),
         ({"bbox": [0, 0, 1, "1"]}, "bbox.ymax"),
         ({"bbox": [0.5, 0, 0.5, 1]}, "xmin < xmax"),
+        ({"bbox": [0, 0.5, 1, 0.5]}, "ymin < ymax"),
         ({"bbox": "{"}, "no JSON"),
         ({"bbox": "[" * 100_000}, "no JSON"),
         ({"polygon": [[0, 0], [1, 1]]}, "at least three points"),

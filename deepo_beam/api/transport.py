@@ -78,7 +78,6 @@ class Transport:
             f"{settings.base_url}/", {}, True, settings.verify_tls, None
         )
         self._send_options: dict[str, Any] = dict(resolved)
-        self._session.trust_env = False
         self._adapter = self._session.get_adapter(f"{settings.base_url}/")
         verify = self._send_options["verify"]
         if isinstance(verify, str) and settings.host.startswith("https:") and not Path(verify).exists():

@@ -106,9 +106,8 @@ def _newest(output: str, buckets: int, thresholds: Mapping[int, float], store: S
         states = states_of(journal.read_records(bucket, PUBLISHED), covered.get(bucket, frozenset()))
         outcomes = []
         for state in states.values():
-            newest = state.finished or state.previous
-            if newest is not None:
-                outcomes.append(Outcome(apply_thresholds(newest.result, thresholds), state.failed_since_us))
+            assert state.finished is not None  # outcomes alone are read, so the newest generation has one
+            outcomes.append(Outcome(apply_thresholds(state.finished.result, thresholds), state.failed_since_us))
         yield from (outcomes[at : at + _BATCH] for at in range(0, len(outcomes), _BATCH))
 
 

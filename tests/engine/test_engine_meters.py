@@ -76,6 +76,13 @@ def test_what_is_older_than_the_window_does_not_count() -> None:
     assert meter.per_s(3.6) == pytest.approx(0.5)
 
 
+def test_an_event_counts_for_the_window_and_not_a_slot_longer() -> None:
+    meter = RateMeter(window_s=2.0, slots=20)
+    meter.add(0.05)
+    assert meter.per_s(1.95) > 0.0
+    assert meter.per_s(2.05) == 0.0
+
+
 @given(st.lists(st.floats(0.0, 1.0), max_size=200))
 def test_a_rate_is_never_more_than_all_events_in_a_quarter_of_a_second(waits: list[float]) -> None:
     meter, now = RateMeter(), 0.0
@@ -128,6 +135,20 @@ def test_after_a_step_back_it_is_tried_again_after_a_while() -> None:
 def test_senders_that_are_not_all_busy_are_enough() -> None:
     senders = SenderCount(limit=128, start=8)
     assert climb(senders, lambda wanted: 100.0, 8.0, busy=False) == [8]
+
+
+def test_after_a_lull_the_climb_begins_anew_and_is_not_compared_with_what_was_before() -> None:
+    senders = SenderCount(limit=128, start=8)
+
+    def half_a_second(start: float, posts: int, *, busy: bool) -> int:
+        for number in range(1, posts + 1):
+            senders.posted(start + 0.5 * number / posts, all_busy=busy)
+        return senders.wanted
+
+    senders.posted(0.0, all_busy=True)
+    assert half_a_second(0.0, 40, busy=True) == 16
+    assert half_a_second(0.5, 4, busy=False) == 16
+    assert half_a_second(1.0, 40, busy=True) == 32  # all busy: more are tried, though it is no faster than at first
 
 
 def test_there_are_never_more_than_the_limit() -> None:

@@ -168,6 +168,16 @@ def test_after_a_refusal_the_rate_comes_near_probes_and_then_looks_for_a_quota_t
     assert rates == sorted(rates)
 
 
+def test_a_share_of_the_rate_holds_at_once_after_a_refusal_too() -> None:
+    throttled = throttle(100.0)
+    throttled.take(0.0)
+    refuse(throttled, 2.0, retry_after_s=0.0, accepted_per_s=90.0)
+    throttled.share(100.0, 10)
+    assert throttled.rate_per_s == 10.0
+    throttled.share(100.0, 1)  # the others left: the refusal is remembered
+    assert throttled.rate_per_s == 10.0
+
+
 def test_a_rate_that_was_only_guessed_is_left_behind_quickly() -> None:
     assert cautious_rate(6.0, 10.0, sure=False) == pytest.approx(4 * 9.7)
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import time
 import tracemalloc
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +21,7 @@ from deepo_beam.errors import ConfigError, ErrorCode, Stage
 from deepo_beam.identity import image_id
 from deepo_beam.inputs import InputKind, InputOptions, classify_input, expand_input
 from deepo_beam.inputs.readers import csv_rows, jsonl_rows, text_rows
+from deepo_beam.inputs.rows import Origin, Row, image_of_row, refused_if_local
 from deepo_beam.types import ImageRef
 
 
@@ -355,6 +357,16 @@ def test_an_errors_folder_gives_back_the_images_that_can_be_tried_again(tmp_path
     assert uris(expand(tmp_path / "run_id=1" / "part-0.parquet")) == ["s3://b/a", "s3://b/b"]
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_local_file_that_was_refused_is_not_read_by_way_of_the_errors_unless_it_is_allowed(
+    tmp_path: Path, allowed: bool
+) -> None:
+    row = {"image_uri": "/etc/passwd", "attributes": [], "stage": "list", "error_code": "scheme_refused"}
+    row |= {"first_seen": datetime(2026, 1, 2, tzinfo=timezone.utc)}
+    write_parquet(tmp_path / "part-0.parquet", [row])
+    assert uris(expand(tmp_path, allow_local=allowed)) == (["/etc/passwd"] if allowed else [])
+
+
 def test_relative_uris_of_a_list_in_a_bucket_stay_in_the_bucket() -> None:
     from deepo_beam.inputs.rows import Origin, Row, image_of_row
 
@@ -369,6 +381,43 @@ def test_relative_uris_of_a_list_in_a_bucket_stay_in_the_bucket() -> None:
         "s3://b/lists/x/../a.jpg",
     ]
     assert problems([image("../../a.jpg")]) == [(1, ErrorCode.INVALID_URI)]
+
+
+def test_a_local_file_that_a_list_elsewhere_names_is_refused_where_it_was_named() -> None:
+    row = Row(7, {"image_uri": "/etc/passwd"})
+    image = image_of_row(row, Origin("s3://b/list.csv:7", 2, 7), None, InputOptions())
+    refused = refused_if_local(image, "s3://b/list.csv")
+    assert (refused.source, refused.input_index, refused.line) == ("s3://b/list.csv:7", 2, 7)
+    assert problems([refused]) == [(7, ErrorCode.SCHEME_REFUSED)]
+
+
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XYZ-5")
+    time.tzset()
+    try:
+        row = Row(1, {"image_uri": "s3://b/x", "modified_at": "1970-01-01T00:00:01"})
+        image = image_of_row(row, Origin("l", 0, 1), None, InputOptions())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert image.modified_us == 1_000_000
+
+
+def test_only_what_is_in_the_runs_own_output_is_left_out_of_a_folder(folder: Path) -> None:
+    for name in ("lake/mine.jpg", "lake-of-photos/theirs.jpg", "lake.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    found = {Path(uri).name for uri in uris(expand(folder, own_output=str(folder / "lake")))}
+    assert found == {"a.jpg", "b c#%20?.jpg", "d.jpg", "theirs.jpg", "lake.jpg"}
+
+
+def test_a_size_that_no_file_can_have_is_an_attribute() -> None:
+    list_ = f'{{"image_uri": "s3://b/x", "size": {2**63 - 1}}}\n{{"image_uri": "s3://b/y", "size": {2**63}}}\n'
+    options = InputOptions()
+    rows = jsonl_rows(io.BytesIO(list_.encode()), "l.jsonl", options)
+    largest, beyond = (image_of_row(row, Origin("l", 0, row.line), None, options) for row in rows)
+    assert (largest.size_bytes, largest.attributes) == (2**63 - 1, ())
+    assert (beyond.size_bytes, beyond.attributes) == (None, (("size", str(2**63)),))
 
 
 def test_a_list_is_streamed(tmp_path: Path) -> None:

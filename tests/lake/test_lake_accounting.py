@@ -1,6 +1,7 @@
 """The accounts from two sources: whatever happens to a table, the next run says so and names the images."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -11,6 +12,7 @@ from memory_store import KillableStore
 from published_runs import FIRST, KILLED, LAST, OUT, append, before, finished, publish, rewrite, write
 
 from deepo_beam.lake.accounting import Tables, agrees, doubled, named, outcome_difference, unaccounted
+from deepo_beam.lake.audit import read_columns
 from deepo_beam.lake.complete import complete, roll_forward
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.listing import read_listing, write_listing
@@ -138,3 +140,28 @@ def test_an_empty_listing_and_empty_tables_are_in_order() -> None:
     assert unaccounted(listing, tables) == []
     assert agrees(listing, tables, Summary("r", OUT, "m", None))
     assert not agrees(listing, tables, Summary("r", OUT, "m", None, listed=1, not_attempted=1))
+
+
+def test_an_image_that_was_compared_is_not_skipped_if_no_table_has_its_failure() -> None:
+    nothing = columns()
+    listing = pa.table({"image_id": columns("a"), "disposition": columns("compare")})
+    labelled = Tables(nothing, nothing, nothing, labelled=columns("a"), failed=nothing)
+    assert agrees(listing, labelled, Summary("r", OUT, "m", None, listed=1, reused=1))
+    assert not agrees(listing, labelled, Summary("r", OUT, "m", None, listed=1, skipped=1))
+
+
+def test_an_image_that_was_reused_makes_up_for_none_that_was_compared() -> None:
+    nothing = columns()
+    listing = pa.table({"image_id": columns("a", "b"), "disposition": columns("reused", "compare")})
+    tables = Tables(nothing, nothing, nothing, labelled=columns("a", "b"), failed=nothing)
+    assert agrees(listing, tables, Summary("r", OUT, "m", None, listed=2, reused=1, not_attempted=1))
+    assert not agrees(listing, tables, Summary("r", OUT, "m", None, listed=2, not_attempted=2))
+
+
+@pytest.mark.parametrize("told", [3, 5])
+def test_a_file_with_more_or_fewer_rows_than_its_manifest_says_is_a_problem(told: int) -> None:
+    store, intent = before()
+    file = next(file for file in write(store, intent) if file.path.startswith("images/"))
+    assert (file.rows, read_columns(OUT, file, ["image_id"], store).problem) == (4, None)
+    found = read_columns(OUT, replace(file, rows=told), ["image_id"], store)
+    assert found.problem == f"{file.path} has 4 rows, and had {told}"

@@ -145,6 +145,38 @@ def test_an_idle_process_leaves_its_share_to_the_others_and_comes_back_as_a_newc
     assert busy.told[-1] == 2
 
 
+def test_a_process_that_leaves_its_share_may_not_post_from_that_moment(start, clock: Clock) -> None:
+    worker = Worker()
+    beating = start(worker)
+    for _ in range(5):
+        beating.beat()
+        clock.now += BEAT_S
+    assert beating.lease_left_s() > 0
+    worker.activity = Activity(Counters(), idle=True, stop=None)
+    clock.now += IDLE_S - BEAT_S
+    beating.beat()
+    assert beating.lease_left_s() <= 0
+
+
+def test_the_rate_is_shared_before_the_lease_goes_on(start, store: KillableStore, clock: Clock) -> None:
+    left_when_told: list[float] = []
+
+    class Watching(Worker):
+        def share_rate(self, sharers: int) -> None:
+            super().share_rate(sharers)
+            left_when_told.append(beating.lease_left_s())
+
+    worker = Watching()
+    beating = start(worker)
+    for _ in range(5):
+        beating.beat()
+        clock.now += BEAT_S
+    write_report(OUT, WorkerReport.of_this_process(RUN, "2222bbbb", 0), store)
+    beating.beat()
+    assert (worker.told[-1], left_when_told[-1]) == (2, LEASE_S - BEAT_S)
+    assert beating.lease_left_s() == LEASE_S
+
+
 def test_a_process_of_a_run_that_another_has_replaced_posts_no_more(start, store: KillableStore, clock: Clock) -> None:
     worker = Worker()
     beating = start(worker, alone=True, locked=False)

@@ -136,6 +136,15 @@ def test_a_slow_look_takes_nobody_for_dead_who_may_have_changed_since_it_began()
     assert lookout.alive() == {"other"}
 
 
+def test_one_that_a_slow_look_saw_first_may_have_come_when_it_ended() -> None:
+    lookout = Lookout()
+    lookout.look({"other": 1}, began=0.0, ended=4.0)
+    lookout.look({"other": 1}, began=4.0 + DROP_S, ended=4.0 + DROP_S)
+    assert lookout.alive() == {"other"}
+    lookout.look({"other": 1}, began=4.1 + DROP_S, ended=4.1 + DROP_S)
+    assert lookout.alive() == frozenset()
+
+
 # --- who holds the output ------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -102,6 +103,34 @@ def test_the_holder_on_another_machine_is_not_taken_for_dead(tmp_path: Path) -> 
         with pytest.raises(OutputHeldError, match="not-"):
             run(tmp_path)
         assert time.monotonic() - began < 5
+
+
+def test_the_holder_of_another_user_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_allowed(pid: int, signal: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with process(tmp_path, "run-a", "run"):
+        monkeypatch.setattr(os, "kill", not_allowed)
+        began = time.monotonic()
+        with pytest.raises(OutputHeldError, match="run run-a"):
+            run(tmp_path)
+        assert time.monotonic() - began < 5
+        monkeypatch.undo()
+
+
+def test_a_run_that_another_one_overtook_while_it_took_the_lock_does_not_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def overtaken(descriptor: int, kind: int) -> None:
+        if kind & fcntl.LOCK_SH:
+            raise BlockingIOError
+        flock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(OutputHeldError, match="one that has just begun"):
+        run(tmp_path)
 
 
 def test_an_output_that_came_to_nothing_is_taken_away_again(tmp_path: Path) -> None:

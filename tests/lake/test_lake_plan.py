@@ -136,6 +136,22 @@ def test_trying_a_failed_image_again_may_be_billed_twice_if_one_of_its_calls_was
     assert plan_one(*billed).labelling.reason.may_bill_twice
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (ErrorCode.ANSWER_UNKNOWN, Reason.ANSWER_UNKNOWN),
+        (ErrorCode.TASK_LOST, Reason.TASK_LOST),
+        (ErrorCode.TASK_STUCK, Reason.TASK_LOST),
+        (ErrorCode.TASK_ERROR, Reason.TASK_ERROR),
+    ],
+)
+def test_why_an_image_that_was_billed_is_paid_for_again_is_said_by_its_failure(code: ErrorCode, reason: Reason) -> None:
+    spoiled = failure(failure=Failure(Stage.POLL, code, "no answer", retryable=True))
+    planned = plan_one(claimed(), accepted(), finished(spoiled))
+    assert planned.labelling is not None
+    assert planned.labelling.reason is reason
+
+
 def test_trying_a_failed_image_again_is_no_second_bill_if_each_call_was_refused() -> None:
     refused = [claimed(1), released(1), claimed(2), released(2), finished(failure(attempts=2))]
     assert not plan_one(*refused).labelling.reason.may_bill_twice
@@ -309,6 +325,12 @@ def test_changes_are_not_looked_for_if_nobody_wants_to_know() -> None:
 )
 def test_what_a_listing_does_not_say_has_not_changed(unsaid: dict[str, None]) -> None:
     assert known(now=listed(**unsaid)).disposition is Disposition.REUSED
+
+
+def test_a_size_that_nobody_knew_when_it_was_labelled_is_no_change() -> None:
+    by_url = finished(success(image=image(modified_us=1_000, size_bytes=None), facts=Facts()))
+    (planned,) = plan_bucket([listed()], merge([(by_url, True)]), PlanRules(THIS))
+    assert planned.disposition is Disposition.REUSED
 
 
 def test_an_image_that_was_found_unchanged_under_a_new_time_is_not_read_for_it_again() -> None:

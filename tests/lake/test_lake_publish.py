@@ -363,6 +363,11 @@ def test_a_bucket_larger_than_a_shard_is_one_shard() -> None:
     assert plan_publish(tallies, SUMMARY, first=False).shards == ((0,), (1,), (2,))
 
 
+def test_no_shard_without_rows_comes_before_a_first_bucket_that_is_larger_than_a_shard() -> None:
+    tallies = [bucket_tally(0, 2 * ROWS_PER_SHARD), bucket_tally(1, 1)]
+    assert plan_publish(tallies, SUMMARY, first=True).shards == ((0,), (1,))
+
+
 def test_buckets_with_nothing_to_publish_are_in_no_shard_but_are_covered() -> None:
     intent = plan_publish([bucket_tally(0, 0), bucket_tally(1, 2), bucket_tally(2, 0, 0, ())], SUMMARY, first=False)
     assert intent.shards == ((1,),)

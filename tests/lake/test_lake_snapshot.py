@@ -18,6 +18,7 @@ from deepo_beam.lake.leftover import publish_leftover
 from deepo_beam.lake.snapshot import check_snapshot_folder, known_labels, snapshot_uri, write_snapshot
 from deepo_beam.lake.thresholds import KnownLabel
 from deepo_beam.lake.verify import verify
+from deepo_beam.records import Claimed, Reason
 from deepo_beam.types import Status
 
 DATASET = Dataset("spec echo-v1", "mem", show_discarded=True, max_predictions=None, buckets=2)
@@ -57,6 +58,14 @@ def test_a_snapshot_has_the_newest_labelling_of_each_image_once() -> None:
     }
     assert [row["image_id"] for row in rows(store, SNAPSHOT, "errors")] == [image(1).image_id]
     assert (made.images, made.labels, made.errors) == (4, 6, 1)
+
+
+def test_an_image_whose_new_labelling_was_only_begun_keeps_the_old_one() -> None:
+    store = KillableStore()
+    publish(store, intend(store, "run-a", {0: finished("run-a", success(0))}, {0: [0]}))
+    append(store, KILLED, 0, [Claimed(KILLED, image(0).image_id, 1, 1, Reason.FIRST, 0)])
+    assert take(store).images == 1
+    assert [row["image_id"] for row in rows(store, SNAPSHOT, "images")] == [image(0).image_id]
 
 
 def test_a_compacted_journal_gives_the_same_snapshot() -> None:
@@ -138,6 +147,7 @@ def test_a_folder_in_the_output_or_with_something_in_it_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"not empty \(mem://else/where/a\.txt\)"):
         check_snapshot_folder(OUT, "mem://else/where", store)
     check_snapshot_folder(OUT, "mem://nowhere", store)
+    check_snapshot_folder(OUT, f"{OUT}-of-today", store)
     assert snapshot_uri(OUT, RUN, store) == SNAPSHOT
 
 

@@ -246,6 +246,12 @@ def test_two_claims_under_one_ordinal_are_two_calls_of_attempts_that_overlapped(
     assert tally(first, second, released(0)).billed_twice.total() == 0
 
 
+def test_of_two_calls_of_which_one_was_refused_the_later_one_is_told_with_its_reason() -> None:
+    first = claimed(0)
+    later = Claimed(THIS, first.image_id, 0, 1, Reason.IN_DOUBT, 5)
+    assert +tally(first, later, released(0)).billed_twice == Counter(in_doubt=1)
+
+
 @pytest.mark.parametrize(
     ("result", "run", "count"),
     [

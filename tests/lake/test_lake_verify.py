@@ -87,6 +87,14 @@ def test_a_publish_that_was_cut_off_is_unfinished_unless_its_run_is_at_work() ->
     assert findings(store) == set()
 
 
+def test_a_segment_that_a_publish_which_was_cut_off_needs_is_missed_before_it_is_completed() -> None:
+    store, intent = before()
+    bucket, (name, *_) = next(iter(intent.segments.items()))
+    del store.objects[f"{Journal(OUT, store).bucket_folder(bucket)}/{name}"]
+    found = verify(OUT, 2, store=store).findings
+    assert ("missing", name) in {(finding.kind, finding.path.rpartition("/")[2]) for finding in found}
+
+
 def test_what_a_write_that_was_cut_off_left_is_named() -> None:
     left = f"{OUT}/labels/run_id={FIRST}/.0a1b.tmp"
     assert findings(whole(), temporaries=[left]) == {("temporary", f"labels/run_id={FIRST}/.0a1b.tmp")}

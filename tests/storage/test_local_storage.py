@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,22 @@ def test_file_and_folders_are_synced_before_and_after_the_rename(
     monkeypatch.setattr(Path, "replace", replace)
     storage.write_bytes(str(tmp_path / "one" / "two" / "x"), b"data")
     assert steps == ["sync folder", "sync folder", "sync file", "rename", "sync folder"]
+
+
+@pytest.mark.parametrize(("code", "fails"), [(errno.EIO, True), (errno.EINVAL, False), (errno.ENOTSUP, False)])
+def test_a_folder_that_cannot_be_synced_is_an_error_unless_its_file_system_never_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fails: bool
+) -> None:
+    real_fsync = os.fsync
+
+    def fsync(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").is_dir():
+            raise OSError(code, os.strerror(code))
+        real_fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StorageError, match="cannot write it") if fails else nullcontext():
+        storage.write_bytes(str(tmp_path / "x"), b"data")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(

@@ -14,11 +14,13 @@ from pipeline_tools import picture
 
 from deepo_beam.config import LabelConfig
 from deepo_beam.emulator.testing import RunningEmulator, running_emulator
+from deepo_beam.errors import StorageError
 from deepo_beam.inputs import InputOptions, expand_input
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.tally import tally_bucket
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
+from deepo_beam.transforms import label_images
 from deepo_beam.transforms.label_images import _LabelBucketFn
 from deepo_beam.types import ImageRef
 
@@ -68,6 +70,37 @@ def test_a_bundle_that_is_run_again_yields_everything_again_and_calls_nothing(
     fn.teardown()
     assert first == second == sorted(image.image_id for image in images)
     assert slow_service.stats()["accepted"] == 30
+
+
+def test_a_bundle_that_fails_is_given_up_at_once(
+    plan: RunPlan, images: list[ImageRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fn = _LabelBucketFn(plan, accounted=True)
+    fn.setup()
+    fn.start_bundle()
+    list(fn.process((0, images), **PLACE))
+
+    def full(*arguments: object) -> None:
+        raise StorageError("No space left on device")
+
+    monkeypatch.setattr(label_images, "write_listing", full)
+    with pytest.raises(StorageError):
+        list(fn.process((1, images), **PLACE))
+    assert fn._session is None  # cancelled: nothing more is posted for it, whenever the runner tries it again
+    fn.teardown()
+
+
+def test_what_a_process_that_is_gone_has_spent_of_a_budget_is_not_spent_again(
+    plan: RunPlan, images: list[ImageRef], slow_service: RunningEmulator
+) -> None:
+    for _ in range(2):
+        fn = _LabelBucketFn(plan, accounted=True)
+        fn.setup()
+        fn.start_bundle()
+        elements = [*fn.process((0, images), {0: 10}, **PLACE), *fn.finish_bundle()]
+        fn.teardown()
+        assert len(results(elements)) == 10
+    assert slow_service.stats()["accepted"] == 10
 
 
 @pytest.mark.parametrize("dropped_by", ["the next bundle", "the end of the worker"])

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -130,6 +131,7 @@ def test_what_the_journal_knows_is_neither_labelled_nor_yielded_again(
     new = run(pictures(6), output=output)
     assert [result.image.image_uri for result in new] == [pictures(6)[5]]
     assert service.stats()["accepted"] == 6
+    assert not any(Path(output).glob("runs/*/listing"))  # which only a publish reads
 
 
 def test_an_output_of_another_model_is_refused_when_the_transform_is_applied(
@@ -218,6 +220,7 @@ def test_with_buckets_a_run_that_stops_ends_in_order_and_says_so_in_its_report(
         raise AuthenticationError("the key was revoked", status=401)
 
     monkeypatch.setattr(ServiceTransport, "post", refuse)
+    monkeypatch.setattr(_process, "_stop_reason", None)  # its heartbeat stops all of this process: put back for others
     plan = prepare(LabelConfig(spec="echo-v1", output=str(tmp_path / "out"), buckets=1))
     results, buckets = Keep(), Keep()
     with pipeline() as p:

@@ -110,6 +110,14 @@ def test_neither_key_nor_cookie_is_sent_and_a_password_to_its_own_host_only(
     assert "k3y-never-to-be-seen" not in repr(one.seen + other.seen)
 
 
+def test_a_password_that_a_redirect_names_for_another_host_is_not_sent_there(open_server: Callable[..., Any]) -> None:
+    one, other = open_server(), open_server()
+    other.page("/b", b"image")
+    one.page("/a", status=302, Location=other.url("/b").replace("://", "://me:p%40ss@"))
+    WebReader(allowed=here_only).read(one.url("/a"), max_bytes=LIMIT)
+    assert "authorization" not in {name.lower() for name in other.seen[0][1]}
+
+
 # --- statuses ----------------------------------------------------------------------------------------------
 
 
@@ -204,6 +212,17 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(
     inner.page("/a", b"image")
     with pytest.raises(AddressRefusedError, match=r"host innocent is at 127\.0\.0\.2"):
         reader.read(inner.url("/a", "innocent"), max_bytes=LIMIT)
+    assert inner.seen == []
+
+
+def test_of_the_addresses_of_a_name_only_those_that_are_allowed_are_asked(
+    open_server: Callable[..., Any], reader: WebReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, mixed=["127.0.0.2 127.0.0.1"])
+    inner = open_server("127.0.0.2")
+    inner.page("/a", b"secret")
+    with pytest.raises(StorageError):  # nobody listens at the other one
+        reader.read(inner.url("/a", "mixed"), max_bytes=LIMIT)
     assert inner.seen == []
 
 
