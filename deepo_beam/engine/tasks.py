@@ -157,7 +157,7 @@ class Tasks:
             message = clean_text(task.error or "the task ended in error", max_chars=1000)
             return TaskFailed(Failure(Stage.POLL, ErrorCode.TASK_ERROR, message, retryable=True))
         if job.calls:
-            self.polls.observed(now - job.accepted_at, now)
+            self.polls.observed(self._age_s(job, now), now)  # an outage of polls is no latency
         predicted = any(output.predicted for output in task.outputs)
         return Answered(Status.SUCCEEDED if predicted else Status.NO_DETECTION, encode_outputs(task.outputs))
 

@@ -13,7 +13,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from deepo_beam.config import LabelConfig
-from deepo_beam.engine import EngineClosedError, Session, Settled, Work
+from deepo_beam.engine import EngineClosedError, NotAttempted, Session, Settled, Work
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.inputs import InputOptions
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
@@ -148,6 +148,7 @@ class _LabelBucketFn(PlanBucketFn):
         """No state crosses bundles: a bundle attempt that is run again begins with the journal."""
         self._give_up()
         self._session = self._process.engine.open()
+        self._left = 0
         self._places: dict[tuple[int, str], list[tuple[Timestamp, Any]]] = {}
         self._buckets: dict[int, tuple[Timestamp, Any]] = {}
 
@@ -199,9 +200,9 @@ class _LabelBucketFn(PlanBucketFn):
             self._give_up()
             raise
         self._session = None
-        fatal = self._process.engine.fatal
-        if fatal is not None and not self._accounted:
-            raise EngineClosedError(f"labelling stopped: {fatal}")
+        stopped = self._process.stopped
+        if self._left and stopped is not None and not self._accounted:
+            raise EngineClosedError(f"labelling stopped: {stopped.reason}")
         for bucket, (timestamp, window) in self._buckets.items():
             yield TaggedOutput(BUCKETS, WindowedValue(bucket, timestamp, (window,)))
 
@@ -238,6 +239,7 @@ class _LabelBucketFn(PlanBucketFn):
     def _finished(self, session: Session) -> Iterator[WindowedValue]:
         for outcome in session.take_outcomes():
             work = outcome.work
+            self._left += isinstance(outcome, NotAttempted)
             for timestamp, window in self._places.pop((work.bucket, work.image.image_id)):
                 if isinstance(outcome, Settled):
                     yield WindowedValue(outcome.result, timestamp, (window,))

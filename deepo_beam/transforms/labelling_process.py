@@ -43,6 +43,7 @@ class LabellingProcess:
             RunStoppedError: the run has no launcher any more.
         """
         self.users = 0
+        self._asked: str | None = None
         self._ending = ExitStack()
         with self._ending:
             self._start(plan)
@@ -90,20 +91,24 @@ class LabellingProcess:
 
     def look(self) -> Activity:
         """What this process does."""
-        fatal, stop = self.engine.fatal, None
+        return Activity(self.engine.counters(), self.engine.idle, self.stopped)
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why it posts no more, None if it does."""
+        fatal, reason = self.engine.fatal, self._asked or _stop_reason
         if fatal is not None:
-            stop = Stop(str(fatal), fatal.exit_code)
-        elif _stop_reason is not None:
-            stop = Stop(_stop_reason)
-        return Activity(self.engine.counters(), self.engine.idle, stop)
+            return Stop(str(fatal), fatal.exit_code)
+        return None if reason is None else Stop(reason)
 
     def share_rate(self, sharers: int) -> None:
         """So many processes post."""
         self.engine.share_rate(sharers)
 
     def stop(self, reason: str) -> None:
-        """Another process of the run asks for it."""
-        stop_all(reason)
+        """Another process of the run asks for it; other runs in this process go on."""
+        self._asked = reason
+        self.engine.stop()
 
     def abandon(self, error: DeepoBeamError) -> None:
         """The run does not hold the output any more."""

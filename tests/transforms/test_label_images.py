@@ -220,7 +220,6 @@ def test_with_buckets_a_run_that_stops_ends_in_order_and_says_so_in_its_report(
         raise AuthenticationError("the key was revoked", status=401)
 
     monkeypatch.setattr(ServiceTransport, "post", refuse)
-    monkeypatch.setattr(_process, "_stop_reason", None)  # its heartbeat stops all of this process: put back for others
     plan = prepare(LabelConfig(spec="echo-v1", output=str(tmp_path / "out"), buckets=1))
     results, buckets = Keep(), Keep()
     with pipeline() as p:
@@ -296,8 +295,20 @@ def test_a_stop_reaches_processes_that_run_and_those_that_begin_later(
         assert process.look().stop == Stop("a signal", 5)
     labelling_process.release(running)
     labelling_process.release(later)
-    assert run(pictures(2)) == []
+    with pytest.raises(Exception, match="labelling stopped: a signal"):
+        run(pictures(2))
     assert service.stats()["accepted"] == 0
+
+
+def test_a_run_that_another_process_stopped_does_not_stop_the_next_one_here(
+    service: RunningEmulator, pictures: Pictures, tmp_path
+) -> None:
+    plan = prepare(LabelConfig(spec="echo-v1", output=str(tmp_path / "out")))
+    process = labelling_process.acquire(plan)
+    process.stop("Ctrl-C there")
+    assert process.look().stop == Stop("Ctrl-C there", 5)
+    labelling_process.release(plan)
+    assert len(run(pictures(2))) == 2
 
 
 def test_a_stop_that_is_heard_while_a_process_ends_waits_for_nothing(

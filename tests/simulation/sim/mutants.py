@@ -229,7 +229,7 @@ MUTANTS = (
     Mutant("a refusal is not recorded", 116, _patched(Endings, "released", _forgets_refusals)),
     Mutant("a retry costs no budget", 4, _value(Budget, "claim", lambda self, job: True)),
     Mutant("an allotment forgets what was claimed", 5, _value(tally, "calls_left", lambda calls, segments, run: calls)),
-    Mutant("claims in doubt are forgotten", 476, _patched(plan, "_unfinished", _doubts_nothing)),
+    Mutant("claims in doubt are forgotten", 557, _patched(plan, "_unfinished", _doubts_nothing)),
     Mutant("an open task is not polled first", 9, _patched(plan, "_unfinished", _posts_first)),
     Mutant("a failed call that was billed is forgotten", 9, _patched(plan, "_again", _innocent)),
     Mutant(
@@ -255,7 +255,7 @@ MUTANTS = (
     Mutant("a silent process is dropped before its lease is over", 513, _value(lease, "DROP_S", 2.0)),
     Mutant("a newcomer does not wait", 13, _patched(lease.Membership, "__init__", _waits_for_nobody)),
     Mutant("the rate is not shared", 13, _value(Core, "share_rate", lambda self, sharers: None)),
-    Mutant("a budget is pooled over several processes", 271, _patched(Budget, "__init__", _pooled)),
+    Mutant("a budget is pooled over several processes", 821, _patched(Budget, "__init__", _pooled)),
     # Once in the code, and found here:
     Mutant("an image is claimed before it is compared", 50, _patched(Core, "_promote", _claimed_before_compared)),
     Mutant(
