@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deepo_beam.lake.merge import ImageState
-from deepo_beam.lake.plan import Disposition, PlannedEntry
+from deepo_beam.lake.plan import Disposition, Known, PlannedEntry, version_of
+from deepo_beam.lake.settled import Settled
 
 # Why an entry will be called for, or not; every entry is in exactly one.
 _CALLED = ("new", "in_doubt", "retried", "relabelled", "changed")
@@ -57,25 +58,28 @@ class Estimate:
     other_versions: dict[str, int] = field(default_factory=dict)
 
 
-def count_bucket(planned: Iterable[PlannedEntry], states: Mapping[str, ImageState]) -> Counter[str]:
+def count_bucket(planned: Iterable[PlannedEntry], known: Known) -> Counter[str]:
     """Sums over the entries of one bucket, to be added up over buckets for :func:`estimate`.
 
     Args:
         planned: from :func:`deepo_beam.lake.plan.plan_bucket`.
-        states: what it was planned from.
+        known: what it was planned from.
     """
     counts: Counter[str] = Counter()
     for entry in planned:
-        state = states.get(entry.image.image_id)
-        kind = _kind(entry, state)
+        before = known.get(entry.image.image_id)
+        kind = _kind(entry, before)
         size = entry.image.size_bytes or 0
         counts["listed"] += 1
         counts[kind] += 1
-        counts["bytes_min"] += size * (kind in _CALLED)
-        counts["bytes_max"] += size * (kind in _CALLED or kind == "maybe_changed")
-        if kind == "known" and state is not None and state.finished is not None:
-            version = state.finished.result.model_version_id
+        if kind == "known":
+            version = version_of(before)
             counts[f"version {'' if version is None else version}"] += 1
+        elif kind in _CALLED:
+            counts["bytes_min"] += size
+            counts["bytes_max"] += size
+        elif kind == "maybe_changed":
+            counts["bytes_max"] += size
     return counts
 
 
@@ -108,7 +112,7 @@ def estimate(
     )
 
 
-def _kind(entry: PlannedEntry, state: ImageState | None) -> str:
+def _kind(entry: PlannedEntry, before: ImageState | Settled | None) -> str:
     if entry.disposition is Disposition.DUPLICATE:
         return "duplicate"
     if entry.disposition is Disposition.REUSED:
@@ -117,17 +121,20 @@ def _kind(entry: PlannedEntry, state: ImageState | None) -> str:
         return "skipped"
     if entry.disposition is Disposition.COMPARE:
         return "maybe_changed"
-    return _kind_of_labelling(entry, state)
+    return _kind_of_labelling(entry, before)
 
 
-def _kind_of_labelling(entry: PlannedEntry, state: ImageState | None) -> str:
+def _kind_of_labelling(entry: PlannedEntry, before: ImageState | Settled | None) -> str:
     labelling = entry.labelling
     if entry.image.problem is not None:
         return "unusable"
     if labelling is not None and labelling.resume is not None:
         return "open_tasks"
-    if state is None or state.finished is None:
-        return "in_doubt" if state is not None and state.in_doubt else "new"
-    if state.finished.result.failure is not None:
-        return "retried"
+    if before is None:
+        return "new"
+    if isinstance(before, ImageState):
+        if before.finished is None:
+            return "in_doubt" if before.in_doubt else "new"
+        if before.finished.result.failure is not None:
+            return "retried"
     return "changed" if entry.changed else "relabelled"

@@ -6,13 +6,16 @@ never changed; only compaction replaces segments by one that says the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from deepo_beam import storage
 from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
-from deepo_beam.lake.merge import ImageState, merge
-from deepo_beam.lake.records import KINDS, decode_records, encode_records
+from deepo_beam.lake.records import KINDS, decode_segment, encode_records
+from deepo_beam.lake.segment import Segment
+from deepo_beam.lake.settled import Settled, keys_of, outcomes_of, settled_ids
 from deepo_beam.records import Record
 
 COMPACTED = ".compacted.parquet"  # how the name of a compacted segment ends; no run can write one like it
@@ -68,6 +71,22 @@ def segment_name(run_id: str, writer: str, number: int) -> str:
 def is_covered(name: str, covered: Collection[str]) -> bool:
     """What a segment says is in the tables: a complete publish named it, or it was compacted from such ones."""
     return name in covered or name.endswith(COMPACTED)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the journal holds of a bucket.
+
+    Attributes:
+        settled: the images of which nothing is open.
+        segments: the records of all others, by the name of their segment; every segment is named.
+    """
+
+    settled: Mapping[str, Settled]
+    segments: Mapping[str, list[Record]]
+
+
+NO_HISTORY = History({}, {})
 
 
 class Journal:
@@ -126,53 +145,70 @@ class Journal:
         """
         self._store.delete(self._uri(bucket, segment))
 
-    def read(self, bucket: int, covered: Collection[str]) -> dict[str, ImageState]:
-        """The state of every image of a bucket.
-
-        Args:
-            bucket: which.
-            covered: the names of this bucket's segments that complete publishes cover.
-
-        Returns:
-            Image id to state, sorted by image id.
-
-        Raises:
-            StorageError: as :meth:`read_records`.
-        """
-        segments = self.read_records(bucket)
-        return merge((record, is_covered(name, covered)) for name, records in segments.items() for record in records)
-
     def read_records(self, bucket: int, kinds: Set[str] = KINDS) -> dict[str, list[Record]]:
         """The records of a bucket by the name of their segment, sorted by it; all segments, of ``kinds`` only.
-
-        A segment that is gone by the time it is read has been replaced: the bucket is listed again.
 
         Raises:
             StorageError: a segment cannot be read, is damaged, or is listed but missing each time.
         """
-        known: dict[str, list[Record]] = {}
+        records = {}
+        for name, segment in self._open_segments(bucket).items():
+            with self._named_damage(bucket, name, segment):
+                records[name] = decode_segment(segment, kinds)
+        return records
+
+    def read_history(self, bucket: int, covered: Collection[str], kinds: Set[str] = KINDS) -> History:
+        """The same without a record in Python for the images of which nothing is open.
+
+        Args:
+            bucket: which.
+            covered: the names of this bucket's segments that complete publishes cover.
+            kinds: of the records that are wanted of other images.
+
+        Raises:
+            StorageError: as :meth:`read_records`.
+        """
+        segments = self._open_segments(bucket)
+        in_tables = {name for name in segments if is_covered(name, covered)}
+        keys = []
+        for name, segment in segments.items():
+            with self._named_damage(bucket, name, segment):
+                keys.append(keys_of(segment, is_covered=name in in_tables))
+        ids = settled_ids(keys)
+        settled: dict[str, Settled] = {}
+        records: dict[str, list[Record]] = {}
+        for name, segment in segments.items():
+            with self._named_damage(bucket, name, segment):
+                settled |= outcomes_of(segment, ids) if name in in_tables else {}
+                records[name] = decode_segment(segment, kinds, without=ids if name in in_tables else None)
+        return History(settled, records)
+
+    def _open_segments(self, bucket: int) -> dict[str, Segment]:
+        """All of them, sorted by name; one that is gone by the time it is read was replaced: the list is read again."""
+        known: dict[str, Segment] = {}
         missing = ""
         for _ in range(_MAX_LISTINGS):
             names = self.segments(bucket)
             try:
                 for name in names:
                     if (missing := name) not in known:
-                        known[name] = self._read_segment(bucket, name, kinds)
+                        data = self._store.read_bytes(self._uri(bucket, name))
+                        with self._named_damage(bucket, name, data):
+                            known[name] = Segment(data)
             except ObjectNotFoundError:
                 continue
             return {name: known[name] for name in names}
         uri = self._uri(bucket, missing)
         raise StorageError(f"journal segment {uri} is listed, but was missing {_MAX_LISTINGS} times; try again")
 
-    def _read_segment(self, bucket: int, name: str, kinds: Set[str]) -> list[Record]:
-        uri = self._uri(bucket, name)
-        data = self._store.read_bytes(uri)
+    @contextmanager
+    def _named_damage(self, bucket: int, name: str, segment: Sized) -> Iterator[None]:
         try:
-            return decode_records(data, kinds)
+            yield
         except ValueError as error:
             raise DamagedError(
-                f"journal segment {uri} ({len(data)} bytes) cannot be read: {error}; restore it from a copy,"
-                " or remove it: what only it recorded is then labelled, and paid for, again"
+                f"journal segment {self._uri(bucket, name)} ({len(segment)} bytes) cannot be read: {error};"
+                " restore it from a copy, or remove it: what only it recorded is then labelled, and paid for, again"
             ) from error
 
     def _uri(self, bucket: int, segment: str) -> str:

@@ -38,8 +38,8 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
         before = covered.get(bucket, frozenset())
         if all(is_covered(name, before) for name in journal.segments(bucket)):
             continue  # nothing is left of it, and reading it is all that this costs
-        records = journal.read_records(bucket, COUNTED)
-        tallies.append(tally_bucket(bucket, [], records, covered=before, run_id=run_id))
+        history = journal.read_history(bucket, before, COUNTED)
+        tallies.append(tally_bucket(bucket, [], history, covered=before, run_id=run_id))
     if not any(tally.images for tally in tallies):
         return None
     kind, _, model_id = dataset.model.partition(" ")

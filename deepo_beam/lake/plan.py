@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
+from deepo_beam.lake.settled import Settled, in_brief
 from deepo_beam.records import Accepted, Reason
 from deepo_beam.types import DetectChanges, ImageRef, ImageResult, Relabel, RetryRule, Status
 
@@ -89,12 +90,15 @@ class PlannedEntry:
     result: ImageResult | None = None
 
 
-def plan_bucket(entries: Iterable[ImageRef], states: Mapping[str, ImageState], rules: PlanRules) -> list[PlannedEntry]:
+Known = Mapping[str, ImageState | Settled]
+
+
+def plan_bucket(entries: Iterable[ImageRef], known: Known, rules: PlanRules) -> list[PlannedEntry]:
     """Decide on every entry of one bucket.
 
     Args:
         entries: in any order; the first of an image id is the one with the smallest (input_index, line).
-        states: what the journal knows, by image id.
+        known: what the journal knows, by image id.
         rules: what the user wants.
 
     Returns:
@@ -108,27 +112,45 @@ def plan_bucket(entries: Iterable[ImageRef], states: Mapping[str, ImageState], r
             conflict = (winner.attributes, winner.external_id) != (image.attributes, image.external_id)
             planned.append(PlannedEntry(image, Disposition.DUPLICATE, conflict=conflict))
             continue
-        planned.append(_plan_image(image, states.get(image.image_id), rules))
+        planned.append(_plan_image(image, known.get(image.image_id), rules))
     return planned
 
 
-def _plan_image(image: ImageRef, state: ImageState | None, rules: PlanRules) -> PlannedEntry:
-    if state is None:
+def _plan_image(image: ImageRef, known: ImageState | Settled | None, rules: PlanRules) -> PlannedEntry:
+    if known is None:
         return PlannedEntry(image, Disposition.LABEL, labelling=Labelling(image))
-    if state.finished is None:
-        return PlannedEntry(image, Disposition.LABEL, labelling=_unfinished(image, state))
-    result = state.finished.result
-    if state.finished.run_id == rules.run_id:
+    if isinstance(known, Settled):
+        return _plan_labelled(image, known, rules, published=True)
+    if known.finished is None:
+        return PlannedEntry(image, Disposition.LABEL, labelling=_unfinished(image, known))
+    result = known.finished.result
+    if known.finished.run_id == rules.run_id:
         return PlannedEntry(image, Disposition.LABEL, result=result)
-    failed = result.status is Status.FAILED
-    if _to_try_again(state, rules) if failed else _outdated(state, rules):
-        return PlannedEntry(image, Disposition.LABEL, labelling=_again(image, state))
-    if rules.detect_changes != "never" and may_have_changed(image, state):
-        if result.facts.content_sha256 is None:  # it was never read here: sent by its URL, or unreadable
-            return PlannedEntry(image, Disposition.LABEL, changed=True, labelling=_again(image, state))
-        labelling = dataclasses.replace(_again(image, state), known_sha256=result.facts.content_sha256)
-        return PlannedEntry(image, Disposition.COMPARE, changed=True, labelling=labelling)
-    return PlannedEntry(image, Disposition.SKIPPED if failed else Disposition.REUSED)
+    outcome = in_brief(known.finished, known.noted)
+    if result.status is not Status.FAILED:
+        return _plan_labelled(image, outcome, rules, published=known.published)
+    again = _failed_again(image, known)
+    if _to_try_again(known, rules):
+        return PlannedEntry(image, Disposition.LABEL, labelling=again)
+    if _may_have_changed(image, outcome, rules):
+        return _plan_changed(image, outcome, again)
+    return PlannedEntry(image, Disposition.SKIPPED)
+
+
+def _plan_labelled(image: ImageRef, outcome: Settled, rules: PlanRules, *, published: bool) -> PlannedEntry:
+    # What no table holds yet is of a run that was killed: to label that again would be to pay for it twice.
+    if published and _outdated(outcome, rules):
+        return PlannedEntry(image, Disposition.LABEL, labelling=_labelled_again(image, outcome))
+    if _may_have_changed(image, outcome, rules):
+        return _plan_changed(image, outcome, _labelled_again(image, outcome))
+    return PlannedEntry(image, Disposition.REUSED)
+
+
+def _plan_changed(image: ImageRef, outcome: Settled, again: Labelling) -> PlannedEntry:
+    if outcome.content_sha256 is None:  # it was never read here: sent by its URL, or unreadable
+        return PlannedEntry(image, Disposition.LABEL, changed=True, labelling=again)
+    labelling = dataclasses.replace(again, known_sha256=outcome.content_sha256)
+    return PlannedEntry(image, Disposition.COMPARE, changed=True, labelling=labelling)
 
 
 def _unfinished(image: ImageRef, state: ImageState) -> Labelling:
@@ -143,20 +165,23 @@ def _unfinished(image: ImageRef, state: ImageState) -> Labelling:
     )
 
 
-def _again(image: ImageRef, state: ImageState) -> Labelling:
-    """It has an outcome, and is to have another."""
+def _labelled_again(image: ImageRef, outcome: Settled) -> Labelling:
+    """It has labels, and is to have others."""
+    return Labelling(image, generation=outcome.generation + 1, labelled_us=outcome.finished_us)
+
+
+def _failed_again(image: ImageRef, state: ImageState) -> Labelling:
+    """It failed, and is to have another outcome."""
     assert state.finished is not None
     failure = state.finished.result.failure
-    reason = Reason.FIRST
-    if failure is not None and state.maybe_billed:
-        # A task that was accepted and came to nothing was billed, most likely: to ask again is to pay again.
-        reason = _PAID_FOR.get(failure.code, Reason.TASK_ERROR)
+    assert failure is not None
+    # A task that was accepted and came to nothing was billed, most likely: to ask again is to pay again.
+    paid_for = _PAID_FOR.get(failure.code, Reason.TASK_ERROR)
     return Labelling(
         image,
         generation=state.generation + 1,
-        reason=reason,
-        failed_attempts=state.failed_attempts if failure else 0,
-        labelled_us=0 if failure else state.finished.result.finished_us,
+        reason=paid_for if state.maybe_billed else Reason.FIRST,
+        failed_attempts=state.failed_attempts,
     )
 
 
@@ -168,37 +193,37 @@ def _to_try_again(state: ImageState, rules: PlanRules) -> bool:
     return wanted and state.failed_attempts < rules.max_attempts
 
 
-def _outdated(state: ImageState, rules: PlanRules) -> bool:
-    """What no table holds yet is of a run that was killed: to label that again would be to pay for it twice."""
-    assert state.finished is not None
-    if rules.relabel == "none" or not state.published:
+def _outdated(outcome: Settled, rules: PlanRules) -> bool:
+    if rules.relabel == "none":
         return False
-    version = state.finished.result.model_version_id
+    version = outcome.model_version_id
     known = version is not None and rules.model_version_id is not None
     return rules.relabel == "all" or (known and version != rules.model_version_id)
 
 
-def may_have_changed(image: ImageRef, state: ImageState) -> bool:
+def _may_have_changed(image: ImageRef, outcome: Settled, rules: PlanRules) -> bool:
     """Whether the listing says something of a file that was not said of it when it was read.
 
     A listing that says nothing is trusted.
-
-    Args:
-        image: as listed now.
-        state: with an outcome.
     """
-    assert state.finished is not None
-    if image.size_bytes is None and image.modified_us is None:
+    if rules.detect_changes == "never" or (image.size_bytes is None and image.modified_us is None):
         return False
-    result = state.finished.result
-    known_size = result.facts.size_bytes if result.image.size_bytes is None else result.image.size_bytes
-    known = [(known_size, result.image.modified_us), *((note.size_bytes, note.modified_us) for note in state.noted)]
-    return not any(_says_the_same(image, size, modified) for size, modified in known)
+    return not (
+        _says_the_same(image, outcome.size_bytes, outcome.modified_us)
+        or any(_says_the_same(image, note.size_bytes, note.modified_us) for note in outcome.noted)
+    )
 
 
 def _says_the_same(image: ImageRef, size: int | None, modified_us: int | None) -> bool:
     same_size = image.size_bytes is None or size is None or image.size_bytes == size
     return same_size and (image.modified_us is None or image.modified_us == modified_us)
+
+
+def version_of(known: ImageState | Settled | None) -> int | None:
+    """The model version that answered for an image; None if none did, or it was not pinned."""
+    if isinstance(known, Settled):
+        return known.model_version_id
+    return known.finished.result.model_version_id if known is not None and known.finished else None
 
 
 def share_calls(work: Mapping[int, int], calls: int) -> dict[int, int]:

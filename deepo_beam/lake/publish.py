@@ -201,6 +201,8 @@ def segments_to_publish(
 ) -> dict[str, list[Record]]:
     """The records that a publish is made of, by segment: none that was written after its intent.
 
+    Without those of the images that are settled, which it does not change.
+
     Args:
         journal: of the output.
         intent: of the publish.
@@ -211,7 +213,7 @@ def segments_to_publish(
     Raises:
         StorageError: a segment that the intent names is gone, or one cannot be read.
     """
-    records = journal.read_records(bucket, kinds)
+    records = journal.read_history(bucket, covered, kinds).segments
     names = intent.segments.get(bucket, ())
     if missing := sorted(set(names) - set(records)):
         raise StorageError(

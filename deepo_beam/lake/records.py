@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from deepo_beam.errors import ErrorCode, Stage
 from deepo_beam.lake.rows import record_row
-from deepo_beam.lake.schemas import FORMAT_VERSION, FORMAT_VERSION_KEY, JOURNAL, record_batch
+from deepo_beam.lake.schemas import JOURNAL, record_batch
+from deepo_beam.lake.segment import Segment
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import (
     Facts,
@@ -74,47 +75,41 @@ def encode_records(records: Sequence[Record]) -> bytes:
 
 
 def decode_records(data: bytes, kinds: Set[str] = KINDS) -> list[Record]:
-    """The records of a segment, in its order; columns are read by name.
-
-    Columns that are not in the schema are ignored; nullable ones that are missing read as null, so segments
-    of older and newer versions of this package can be read as long as the format version is the same.
-
-    Args:
-        data: of the segment.
-        kinds: of the records that are wanted; the others are hardly paid for.
+    """The records of a segment, in its order: :func:`decode_segment` of its bytes.
 
     Raises:
         ValueError: the bytes are no segment, are damaged, or have a format version that is not known.
     """
-    try:
-        columns, count = _read_columns(data, kinds)
-        return [_record(columns, index) for index in range(count)]
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"not a readable Parquet file: {error}") from error
+    return decode_segment(Segment(data), kinds)
 
 
-def _read_columns(data: bytes, kinds: Set[str]) -> tuple[Columns, int]:
-    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-        version = (file.metadata.metadata or {}).get(FORMAT_VERSION_KEY.encode())
-        if version != str(FORMAT_VERSION).encode():
-            seen = "none" if version is None else version.decode(errors="replace")
-            raise ValueError(f"journal format version is {seen}, this program reads {FORMAT_VERSION}")
-        present = set(file.schema_arrow.names)
-        names = [name for name in JOURNAL.names if name in present]
-        if "status" not in present and kinds == {"finished"}:
-            return {}, 0
-        table = file.read(columns=names, use_threads=False)
-    if "kind" in present and not kinds >= KINDS:
+def decode_segment(
+    segment: Segment, kinds: Set[str] = KINDS, *, without: pa.ChunkedArray | None = None
+) -> list[Record]:
+    """The records of a segment, in its order.
+
+    Args:
+        segment: to decode.
+        kinds: of the records that are wanted; the others are hardly paid for.
+        without: the ids of images whose records are not wanted; None: all are.
+
+    Raises:
+        ValueError: it is damaged, or holds what is no record.
+    """
+    if "status" not in segment.present and kinds == {"finished"}:
+        return []
+    wanted = None
+    if without is not None:
+        wanted = pc.invert(pc.is_in(segment.columns(["image_id"])["image_id"], without))
+        if not pc.any(wanted).as_py():
+            return []
+    table = segment.columns(JOURNAL.names)
+    if wanted is not None:
+        table = table.filter(wanted)
+    if not kinds >= KINDS:
         table = table.filter(pc.is_in(table["kind"], pa.array(sorted(kinds))))
-    columns: dict[str, Sequence[Any]] = {}
-    for field in JOURNAL:
-        if field.name in present:
-            columns[field.name] = _python_values(table[field.name])
-        elif field.nullable:
-            columns[field.name] = [None] * table.num_rows
-        else:
-            raise ValueError(f"column {field.name} is missing")
-    return columns, table.num_rows
+    columns = {name: _python_values(table[name]) for name in table.column_names}
+    return [_record(columns, index) for index in range(table.num_rows)]
 
 
 def _python_values(column: pa.ChunkedArray) -> Sequence[Any]:

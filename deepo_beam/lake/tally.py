@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from deepo_beam.lake.journal import is_covered
+from deepo_beam.lake.journal import History, is_covered
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.merge import ImageState, merge
-from deepo_beam.lake.plan import Disposition
+from deepo_beam.lake.plan import Disposition, Known, version_of
+from deepo_beam.lake.settled import Settled
 from deepo_beam.records import Claimed, Finished, Record, Released
-from deepo_beam.types import ImageResult, Status
+from deepo_beam.types import Failure, ImageResult, Status
 
 COUNTED = frozenset(("claimed", "released", "finished", "noted"))  # the kinds of record that a tally looks at
 Segments = Mapping[str, list[Record]]
@@ -49,6 +50,11 @@ def states_of(segments: Segments, covered: Collection[str]) -> dict[str, ImageSt
     return merge((record, is_covered(name, covered)) for name, records in segments.items() for record in records)
 
 
+def known_of(history: History, covered: Collection[str]) -> Known:
+    """What is known of every image of a bucket; ``covered`` as in :func:`states_of`."""
+    return {**history.settled, **states_of(history.segments, covered)}
+
+
 def to_publish(states: Mapping[str, ImageState]) -> list[ImageState]:
     """The images with an outcome that is in no table yet."""
     return [state for state in states.values() if state.to_publish is not None]
@@ -57,7 +63,7 @@ def to_publish(states: Mapping[str, ImageState]) -> list[ImageState]:
 def tally_bucket(
     bucket: int,
     listing: Iterable[ListedEntry],
-    segments: Segments,
+    history: History,
     *,
     covered: Collection[str],
     run_id: str,
@@ -67,11 +73,12 @@ def tally_bucket(
     Args:
         bucket: which.
         listing: of this run.
-        segments: records by segment, all that there are.
+        history: of the bucket.
         covered: names of the segments that complete publishes cover.
         run_id: of this run.
     """
-    states = states_of(segments, covered)
+    segments, states = history.segments, states_of(history.segments, covered)
+    known: Known = {**history.settled, **states}
     unpublished = [state.to_publish.result for state in to_publish(states) if state.to_publish]
     tally = BucketTally(
         bucket=bucket,
@@ -81,45 +88,50 @@ def tally_bucket(
         counts=Counter(),
     )
     for entry in listing:
-        _count_entry(tally, entry, states, run_id)
+        _count_entry(tally, entry, known, run_id)
     _count_calls(tally, segments, covered, run_id)
     return tally
 
 
-def outcome_of(entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> str:
+def outcome_of(entry: ListedEntry, known: Known, run_id: str) -> str:
     """Which of :data:`deepo_beam.lake.summary.OUTCOMES` a listed entry has, by the journal.
 
     Args:
         entry: of the listing of a run.
-        states: of its bucket, by image id.
+        known: of its bucket, by image id.
         run_id: of that run.
     """
     if entry.disposition not in (Disposition.LABEL, Disposition.COMPARE):
         return str(entry.disposition.value)
-    state = states.get(entry.image_id)
-    if state is None or state.finished is None:
+    state = known.get(entry.image_id)
+    if not isinstance(state, ImageState) or state.finished is None:  # a settled one is of earlier runs alone
         return "not_attempted"
     status = state.finished.result.status
     # Two runs may have settled it, if a process outlived its run; the tables hold the outcome of one of them.
     if run_id in state.settled_by:
         return str(status.value)
     unchanged = any(note.run_id == run_id for note in state.noted)
-    known = "skipped" if status is Status.FAILED else "reused"
-    return known if unchanged else "not_attempted"
+    as_before = "skipped" if status is Status.FAILED else "reused"
+    return as_before if unchanged else "not_attempted"
 
 
-def _count_entry(tally: BucketTally, entry: ListedEntry, states: Mapping[str, ImageState], run_id: str) -> None:
-    outcome = outcome_of(entry, states, run_id)
+def _count_entry(tally: BucketTally, entry: ListedEntry, known: Known, run_id: str) -> None:
+    outcome = outcome_of(entry, known, run_id)
     tally.counts["listed"] += 1
     tally.counts["duplicate_conflicts"] += entry.conflict
     tally.counts[outcome] += 1
-    state = states.get(entry.image_id)
-    result = state.finished.result if state and state.finished else None
     if entry.disposition is Disposition.REUSED:
-        version = result.model_version_id if result else None
+        version = version_of(known.get(entry.image_id))
         tally.versions["" if version is None else str(version)] += 1
-    elif outcome == "failed" and result is not None and result.failure is not None:
-        tally.errors_by_code[result.failure.code.value] += 1
+    elif outcome == "failed":
+        tally.errors_by_code[_failure_of(known.get(entry.image_id)).code.value] += 1
+
+
+def _failure_of(state: ImageState | Settled | None) -> Failure:
+    assert isinstance(state, ImageState)
+    assert state.finished is not None
+    assert state.finished.result.failure is not None
+    return state.finished.result.failure
 
 
 def calls_by_image(records: Iterable[Record], run_id: str) -> Counter[tuple[str, int]]:

@@ -17,10 +17,11 @@ from deepo_beam.engine import EngineClosedError, NotAttempted, Session, Settled,
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.inputs import InputOptions
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
+from deepo_beam.lake.journal import History
 from deepo_beam.lake.listing import write_listing
 from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.plan import PlannedEntry, share_calls
-from deepo_beam.lake.tally import Segments, calls_left
+from deepo_beam.lake.tally import calls_left
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import labelling_process
@@ -122,7 +123,7 @@ class _CountWorkFn(PlanBucketFn):
     def process(self, element: tuple[int, Iterable[ImageRef]]) -> Iterator[tuple[int, int]]:
         """Say how many labellings a bucket has to do."""
         bucket, images = element
-        planned = self.plan_images(images, self.states(bucket, self.read_journal(bucket)))
+        planned = self.plan_images(images, self.known(bucket, self.read_journal(bucket)))
         yield bucket, sum(entry.labelling is not None for entry in planned)
 
 
@@ -165,8 +166,8 @@ class _LabelBucketFn(PlanBucketFn):
         if session is None:
             raise EngineClosedError("this bundle was given up, as its worker ends")
         try:
-            segments = self.read_journal(bucket)
-            planned = self.plan_images(images, self.states(bucket, segments))
+            history = self.read_journal(bucket)
+            planned = self.plan_images(images, self.known(bucket, history))
             if self._plan.output is not None and self._accounted:
                 write_listing(self._plan.output, self._plan.run_id, bucket, planned, PATIENT)
             self._buckets[bucket] = (timestamp, window)
@@ -181,7 +182,7 @@ class _LabelBucketFn(PlanBucketFn):
                         works.append(self._work(session, bucket, entry))
                 elif entry.result is not None:  # by an earlier attempt of this bundle, whose output is lost
                     yield entry.result
-            session.submit(works, self._calls_left(bucket, segments, allotments))
+            session.submit(works, self._calls_left(bucket, history, allotments))
             yield from self._finished(session)
         except BaseException:
             self._give_up()
@@ -213,12 +214,12 @@ class _LabelBucketFn(PlanBucketFn):
             session.cancel()
 
     def _calls_left(
-        self, bucket: int, segments: Segments, allotments: Mapping[int, int] | None
+        self, bucket: int, history: History, allotments: Mapping[int, int] | None
     ) -> Mapping[int, int] | None:
         """What earlier attempts of this bundle have not claimed yet."""
         if allotments is None:
             return None
-        return {bucket: calls_left(allotments.get(bucket, 0), segments, self._plan.run_id)}
+        return {bucket: calls_left(allotments.get(bucket, 0), history.segments, self._plan.run_id)}
 
     @staticmethod
     def _work(session: Session, bucket: int, entry: PlannedEntry) -> Work:

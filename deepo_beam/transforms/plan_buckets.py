@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -12,12 +12,11 @@ from apache_beam.pvalue import PCollection
 from deepo_beam.identity import bucket_of
 from deepo_beam.inputs import with_times
 from deepo_beam.lake.estimate import Estimate, count_bucket, estimate
-from deepo_beam.lake.journal import Journal
-from deepo_beam.lake.merge import ImageState
+from deepo_beam.lake.journal import NO_HISTORY, History, Journal
 from deepo_beam.lake.patience import PATIENT
-from deepo_beam.lake.plan import PlannedEntry, plan_bucket
+from deepo_beam.lake.plan import Known, PlannedEntry, plan_bucket
 from deepo_beam.lake.publish import coverage, load_intents
-from deepo_beam.lake.tally import Segments, states_of
+from deepo_beam.lake.tally import known_of
 from deepo_beam.run import RunPlan
 from deepo_beam.types import ImageRef
 
@@ -44,19 +43,21 @@ class PlanBucketFn(beam.DoFn):
         if self._plan.output is not None:
             self._covered = coverage(load_intents(self._plan.output, PATIENT)[0])
 
-    def read_journal(self, bucket: int) -> Segments:
-        """All that is known of a bucket, by segment."""
-        return {} if self._plan.output is None else Journal(self._plan.output, PATIENT).read_records(bucket)
+    def read_journal(self, bucket: int) -> History:
+        """All that is known of a bucket."""
+        if self._plan.output is None:
+            return NO_HISTORY
+        return Journal(self._plan.output, PATIENT).read_history(bucket, self._covered.get(bucket, frozenset()))
 
-    def states(self, bucket: int, segments: Segments) -> dict[str, ImageState]:
+    def known(self, bucket: int, history: History) -> Known:
         """The same by image."""
-        return states_of(segments, self._covered.get(bucket, frozenset()))
+        return known_of(history, self._covered.get(bucket, frozenset()))
 
-    def plan_images(self, images: Iterable[ImageRef], states: Mapping[str, ImageState]) -> list[PlannedEntry]:
+    def plan_images(self, images: Iterable[ImageRef], known: Known) -> list[PlannedEntry]:
         """One planned entry for each."""
         if self._plan.detect_changes == "stat":
             images = with_times(images)
-        return plan_bucket(images, states, self._plan.rules)
+        return plan_bucket(images, known, self._plan.rules)
 
 
 class EstimateWork(beam.PTransform[PCollection[ImageRef], PCollection[Estimate]]):
@@ -86,8 +87,8 @@ class _CountBucketFn(PlanBucketFn):
     def process(self, element: tuple[int, Iterable[ImageRef]]) -> Iterable[Counter[str]]:
         """Count the entries of a bucket."""
         bucket, images = element
-        states = self.states(bucket, self.read_journal(bucket))
-        yield count_bucket(self.plan_images(images, states), states)
+        known = self.known(bucket, self.read_journal(bucket))
+        yield count_bucket(self.plan_images(images, known), known)
 
 
 def _add_up(counts: Iterable[Counter[str]]) -> Counter[str]:

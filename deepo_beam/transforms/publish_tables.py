@@ -86,13 +86,9 @@ class _TallyFn(_CoveredFn):
             listing = read_listing(self._output, self._plan.run_id, bucket, PATIENT)
         except ObjectNotFoundError:
             listing = []
-        yield tally_bucket(
-            bucket,
-            listing,
-            Journal(self._output, PATIENT).read_records(bucket, COUNTED),
-            covered=self._covered.get(bucket, frozenset()),
-            run_id=self._plan.run_id,
-        )
+        covered = self._covered.get(bucket, frozenset())
+        history = Journal(self._output, PATIENT).read_history(bucket, covered, COUNTED)
+        yield tally_bucket(bucket, listing, history, covered=covered, run_id=self._plan.run_id)
 
 
 class _WriteShardFn(_CoveredFn):

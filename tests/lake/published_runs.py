@@ -13,7 +13,7 @@ from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import PlanRules, plan_bucket
 from deepo_beam.lake.publish import Intent, coverage, load_intents, plan_publish, write_intent, write_shard
 from deepo_beam.lake.summary import Summary, summarise
-from deepo_beam.lake.tally import tally_bucket
+from deepo_beam.lake.tally import known_of, tally_bucket
 from deepo_beam.records import Finished, Noted, Record
 from deepo_beam.types import ImageResult
 
@@ -34,15 +34,16 @@ def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], list
     done, _ = load_intents(OUT, store)
     covered, tallies = coverage(done), []
     for bucket, numbers in listed.items():
-        states = Journal(OUT, store).read(bucket, covered.get(bucket, frozenset()))
+        before = covered.get(bucket, frozenset())
+        known = known_of(Journal(OUT, store).read_history(bucket, before), before)
         entries = [
             image(number, line=line, modified_us=9 if number == 4 else None) for line, number in enumerate(numbers)
         ]
-        write_listing(OUT, run, bucket, plan_bucket(entries, states, PlanRules(run, retry="none")), store)
+        write_listing(OUT, run, bucket, plan_bucket(entries, known, PlanRules(run, retry="none")), store)
         append(store, run, bucket, learnt.get(bucket, []))
-        records = Journal(OUT, store).read_records(bucket)
+        history = Journal(OUT, store).read_history(bucket, before)
         listing = read_listing(OUT, run, bucket, store)
-        tallies.append(tally_bucket(bucket, listing, records, covered=covered.get(bucket, frozenset()), run_id=run))
+        tallies.append(tally_bucket(bucket, listing, history, covered=before, run_id=run))
     summary = summarise(tallies, [], run_id=run, output=OUT, model="spec echo-v1", model_version_id=11, seconds=1.0)
     return write_intent(OUT, plan_publish(tallies, summary, first=not done), store)
 

@@ -19,7 +19,7 @@ from deepo_beam.lake.publish import (
     write_shard,
 )
 from deepo_beam.lake.summary import Summary
-from deepo_beam.lake.tally import tally_bucket
+from deepo_beam.lake.tally import states_of, tally_bucket
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.types import Facts, ImageRef
 
@@ -36,7 +36,11 @@ def publish(store: KillableStore, run_id: str, *buckets: int) -> None:
     covered = coverage(load_intents(OUT, store)[0])
     tallies = [
         tally_bucket(
-            bucket, [], Journal(OUT, store).read_records(bucket), covered=covered.get(bucket, ()), run_id=run_id
+            bucket,
+            [],
+            Journal(OUT, store).read_history(bucket, covered.get(bucket, ())),
+            covered=covered.get(bucket, ()),
+            run_id=run_id,
         )
         for bucket in buckets
     ]
@@ -66,7 +70,7 @@ def known(store: KillableStore) -> dict[int, dict[str, tuple]]:
     return {
         bucket: {
             image_id: (state.finished, state.published, state.failed_attempts, state.failed_since_us, state.in_doubt)
-            for image_id, state in journal.read(bucket, covered.get(bucket, ())).items()
+            for image_id, state in states_of(journal.read_records(bucket), covered.get(bucket, ())).items()
         }
         for bucket in (0, 1)
     }

@@ -12,7 +12,7 @@ from lake_samples import failure, image, success
 from memory_store import KillableStore, KilledError
 
 from deepo_beam.lake.complete import complete, roll_forward
-from deepo_beam.lake.journal import Journal, segment_name
+from deepo_beam.lake.journal import History, Journal, segment_name
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.publish import (
@@ -64,7 +64,9 @@ def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 
         write_listing(OUT, run_id, bucket, planned, listed)
         store.objects |= listed.objects
         listing = read_listing(OUT, run_id, bucket, store)
-        tallies.append(tally_bucket(bucket, listing, records, covered=covered.get(bucket, ()), run_id=run_id))
+        tallies.append(
+            tally_bucket(bucket, listing, History({}, records), covered=covered.get(bucket, ()), run_id=run_id)
+        )
     summary = summarise(tallies, [], run_id=run_id, output=OUT, model="spec echo-v1", model_version_id=11, seconds=2.0)
     return write_intent(OUT, plan_publish(tallies, summary, first=not finished), store)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from deepo_beam.lake import audit, compact, complete, heartbeat, holding, journal, listing, manifest, shard
 from deepo_beam.lake.flatten import flatten_predictions
 from deepo_beam.lake.records import KINDS, decode_records
+from deepo_beam.lake.settled import Settled, in_brief
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Record, Released
 from deepo_beam.types import ImageResult
 
@@ -157,6 +158,31 @@ def _unpack_records(data: bytes, kinds: Set[str] = KINDS) -> list[Record]:
     return [record for record in data.content if _KIND[type(record)] in kinds]
 
 
+def _read_history(
+    self: journal.Journal, bucket: int, covered: Collection[str], kinds: Set[str] = KINDS
+) -> journal.History:
+    segments = self.read_records(bucket)
+    images: dict[str, list[tuple[Record, bool]]] = {}
+    for name, records in segments.items():
+        for record in records:
+            images.setdefault(record.image_id, []).append((record, journal.is_covered(name, covered)))
+    settled = {image_id: outcome for image_id, entries in images.items() if (outcome := settled_by(entries))}
+    others = {
+        name: [record for record in records if record.image_id not in settled and _KIND[type(record)] in kinds]
+        for name, records in segments.items()
+    }
+    return journal.History(settled, others)
+
+
+def settled_by(entries: Sequence[tuple[Record, bool]]) -> Settled | None:
+    """What :mod:`deepo_beam.lake.settled` finds in columns, from (record, covered) of one image."""
+    outcomes = [record for record, _ in entries if isinstance(record, Finished)]
+    plain = all(is_covered and not isinstance(record, Noted) for record, is_covered in entries)
+    if not plain or len(outcomes) != 1 or len({record.generation for record, _ in entries}) != 1:
+        return None
+    return in_brief(outcomes[0]) if outcomes[0].result.failure is None else None
+
+
 def _write_listing(output: str, run_id: str, bucket: int, planned: Sequence[Any], store: Any) -> None:
     entries = [listing.ListedEntry(entry.image.image_id, entry.disposition, entry.conflict) for entry in planned]
     store.write_bytes(listing.listing_uri(output, run_id, bucket, store), Packed.of(entries, entries))
@@ -169,7 +195,8 @@ def _read_listing(output: str, run_id: str, bucket: int, store: Any) -> list[lis
 
 
 _STANDINS: dict[Any, dict[str, Any]] = {
-    journal: {"encode_records": _pack_records, "decode_records": _unpack_records},
+    journal: {"encode_records": _pack_records, "decode_segment": _unpack_records, "Segment": lambda data: data},
+    journal.Journal: {"read_history": _read_history},
     listing: {"write_listing": _write_listing, "read_listing": _read_listing},
     complete: {"audit": lambda output, intent, files, store: None},  # it reads the tables as Parquet
     shard: {

@@ -191,9 +191,9 @@ class Launcher(Actor):
         covered = publish.coverage(publish.load_intents(OUTPUT, self.view)[0])
         work = {}
         for bucket, images in buckets.items():
-            segments = Journal(OUTPUT, self.view).read_records(bucket)
-            states = tally.states_of(segments, covered.get(bucket, frozenset()))
-            planned = plan.plan_bucket(images, states, self.info.rules)
+            before = covered.get(bucket, frozenset())
+            history = Journal(OUTPUT, self.view).read_history(bucket, before)
+            planned = plan.plan_bucket(images, tally.known_of(history, before), self.info.rules)
             work[bucket] = sum(entry.labelling is not None for entry in planned)
         return plan.share_calls(work, calls)
 
@@ -250,8 +250,9 @@ class Launcher(Actor):
             listed = listing.read_listing(OUTPUT, self.name, bucket, self.view)
         except ObjectNotFoundError:
             listed = []
-        segments = Journal(OUTPUT, self.view).read_records(bucket, tally.COUNTED)
-        return tally.tally_bucket(bucket, listed, segments, covered=covered.get(bucket, frozenset()), run_id=self.name)
+        before = covered.get(bucket, frozenset())
+        history = Journal(OUTPUT, self.view).read_history(bucket, before, tally.COUNTED)
+        return tally.tally_bucket(bucket, listed, history, covered=before, run_id=self.name)
 
     def _close(self) -> None:
         """End its processes, but for those that somebody has lost sight of."""

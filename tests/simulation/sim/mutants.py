@@ -238,7 +238,7 @@ MUTANTS = (
         _value(merge._Generation, "maybe_billed", property(_only_unanswered)),
     ),
     Mutant("duplicates are labelled", 2, _patched(plan, "plan_bucket", _one_by_one)),
-    Mutant("changed files are known", 3, _value(plan, "may_have_changed", lambda image, state: False)),
+    Mutant("changed files are known", 3, _value(plan, "_may_have_changed", lambda image, outcome, rules: False)),
     Mutant("a zombie's outcome stands over the published one", 8, _patched(merge, "_finished_order", _uncovered_first)),
     Mutant("overlapping calls are not counted", 4, _value(tally, "_overlapping", lambda maybe_billed, covered: 0)),
     Mutant("no listing is written", 7, _value(listing, "write_listing", lambda *arguments: None)),

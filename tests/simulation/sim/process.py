@@ -165,9 +165,9 @@ class Process(Actor):
             self._join()
             self._covered = publish.coverage(publish.load_intents(OUTPUT, self._view)[0])
         self.life.truth.plans(self, bucket)
-        segments = Journal(OUTPUT, self._view).read_records(bucket)
-        states = tally.states_of(segments, self._covered.get(bucket, frozenset()))
-        planned = plan.plan_bucket(images, states, self.run.rules)
+        covered = self._covered.get(bucket, frozenset())
+        history = Journal(OUTPUT, self._view).read_history(bucket, covered)
+        planned = plan.plan_bucket(images, tally.known_of(history, covered), self.run.rules)
         listing.write_listing(OUTPUT, self.run.run_id, bucket, planned, self._view)
         works = [
             Work(
@@ -186,7 +186,9 @@ class Process(Actor):
         ]
         allotments = None
         if attempt.allotments is not None:
-            allotments = {bucket: tally.calls_left(attempt.allotments.get(bucket, 0), segments, self.run.run_id)}
+            allotments = {
+                bucket: tally.calls_left(attempt.allotments.get(bucket, 0), history.segments, self.run.run_id)
+            }
         if attempt.over:
             return
         self.clock.say(self.name, "plans bucket {}: {} to label, calls {}", bucket, len(works), allotments)
