@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import BinaryIO
 
@@ -134,4 +133,4 @@ def _images_of_folder(folder: str, index: int, options: InputOptions) -> Iterato
             images = iter([image_of_object(found, Origin(folder, index, 0))])
         for image in images:
             line += 1
-            yield replace(image, line=line)
+            yield image._replace(line=line)

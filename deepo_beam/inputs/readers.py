@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from deepo_beam import storage
 from deepo_beam.errors import ConfigError
-from deepo_beam.inputs.rows import InputOptions, Row
+from deepo_beam.inputs.rows import InputOptions, Microseconds, Row
 from deepo_beam.storage.objects import named_errors
 
 _LONGEST_LINE = 1 << 20  # bytes: more is no line of a list, and must not fill the memory
@@ -158,14 +158,28 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
     """Turn a batch into rows by column; None for a row whose text is not UTF-8."""
     batch = _in_microseconds(batch)
     try:
-        yield from batch.to_pylist()
+        yield from _rows(batch)
     except UnicodeDecodeError:
         yield from (_batch_row(batch, i) for i in range(batch.num_rows))
 
 
+def _rows(batch: Any) -> list[dict[str, Any] | None]:
+    columns = (_values(field.name, column) for field, column in zip(batch.schema, batch.columns, strict=True))
+    return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if name == "modified_at" and pa.types.is_timestamp(column.type):
+        times = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
+        return [None if time is None else Microseconds(time) for time in times.to_pylist()]
+    return cast("list[Any]", column.to_pylist())
+
+
 def _batch_row(batch: Any, i: int) -> dict[str, Any] | None:
     try:
-        return cast("dict[str, Any]", batch.slice(i, 1).to_pylist()[0])
+        return _rows(batch.slice(i, 1))[0]
     except UnicodeDecodeError:
         return None
 

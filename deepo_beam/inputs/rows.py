@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepo_beam import storage
 from deepo_beam.errors import ConfigError, ErrorCode, Stage
@@ -47,8 +47,11 @@ class InputOptions:
         return tuple(name for name in named if name is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Microseconds(int):
+    """A time as Parquet has it, since 1970 UTC: a ``datetime`` would cost more than all the rest of a row."""
+
+
+class Row(NamedTuple):
     """What a reader found in one line of a list, before anything was made of it.
 
     Attributes:
@@ -64,8 +67,7 @@ class Row:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an image was named.
 
     Attributes:
@@ -108,9 +110,12 @@ def image_of_row(row: Row, origin: Origin, folder: str | None, options: InputOpt
         uri, location = _usable(_resolved(text, folder))
     except ValueError as error:
         return _bad(origin, ErrorCode.INVALID_URI, str(error), text)
-    shapes = (("bbox", options.bbox_column), ("polygon", options.polygon_column))
+    if not values:  # most lists name images and nothing else
+        return _ref(origin, uri, location)
+    shapes = {"bbox": options.bbox_column, "polygon": options.polygon_column}
+    given = {shape: values.pop(column, None) for shape, column in shapes.items() if column}
     try:
-        crop = canonical_crop({shape: values.pop(column, None) for shape, column in shapes if column})
+        crop = canonical_crop(given) if given else None
     except ValueError as error:
         return _bad(origin, ErrorCode.BAD_MANIFEST_ROW, str(error), uri)
     own_id = None if options.id_column is None else values.pop(options.id_column, None)
@@ -226,6 +231,8 @@ def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:
 
 
 def _attributes(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    if not values:
+        return ()
     texts = ((clean_text(name), _text(value)) for name, value in values.items())
     return tuple(sorted((name, text) for name, text in texts if text is not None))
 
@@ -264,6 +271,9 @@ def _size(values: dict[str, Any]) -> int | None:
 def _modified(values: dict[str, Any]) -> int | None:
     """Take the time (microseconds since 1970) out of the column if it holds one; UTC without a zone."""
     value = values.get("modified_at")
+    if isinstance(value, Microseconds):
+        del values["modified_at"]
+        return int(value)
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.replace("Z", "+00:00"))

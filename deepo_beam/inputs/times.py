@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,4 +30,4 @@ def _with_time(image: ImageRef) -> ImageRef:
         found = storage.stat(image.location)
     except (StorageError, ConfigError):
         return image
-    return dataclasses.replace(image, size_bytes=found.size_bytes, modified_us=found.modified_us)
+    return image._replace(size_bytes=found.size_bytes, modified_us=found.modified_us)

@@ -25,7 +25,8 @@ from deepo_beam.lake.tally import calls_left
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import labelling_process
-from deepo_beam.transforms.plan_buckets import PlanBucketFn, group_by_bucket
+from deepo_beam.transforms.group_images import GroupImagesByBucket, ImageBatch
+from deepo_beam.transforms.plan_buckets import PlanBucketFn
 from deepo_beam.types import ImageRef, ImageResult
 
 _OF_THE_COMMAND = {
@@ -104,7 +105,7 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
 
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Grouping also brings the duplicates of an image together."""
-        grouped = group_by_bucket(images, self._plan.buckets)
+        grouped = images | "GroupByBucket" >> GroupImagesByBucket(self._plan.buckets)
         label = _LabelBucketFn(self._plan, self._accounted)
         allotments = None if self._plan.max_calls is None else self._share_calls(grouped, self._plan.max_calls)
         return grouped | "LabelBucket" >> beam.ParDo(label, allotments).with_outputs(BUCKETS, main=RESULTS)
@@ -120,10 +121,10 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
 
 
 class _CountWorkFn(PlanBucketFn):
-    def process(self, element: tuple[int, Iterable[ImageRef]]) -> Iterator[tuple[int, int]]:
+    def process(self, element: tuple[int, Iterable[ImageBatch]]) -> Iterator[tuple[int, int]]:
         """Say how many labellings a bucket has to do."""
-        bucket, images = element
-        planned = self.plan_images(images, self.known(bucket, self.read_journal(bucket)))
+        bucket, batches = element
+        planned = self.plan_images(batches, self.known(bucket, self.read_journal(bucket)))
         yield bucket, sum(entry.labelling is not None for entry in planned)
 
 
@@ -155,19 +156,19 @@ class _LabelBucketFn(PlanBucketFn):
 
     def process(
         self,
-        element: tuple[int, Iterable[ImageRef]],
+        element: tuple[int, Iterable[ImageBatch]],
         allotments: Mapping[int, int] | None = None,
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
         """Submit a bucket, and yield what has finished meanwhile, of this bucket or of earlier ones."""
-        bucket, images = element
+        bucket, batches = element
         session = self._session
         if session is None:
             raise EngineClosedError("this bundle was given up, as its worker ends")
         try:
             history = self.read_journal(bucket)
-            planned = self.plan_images(images, self.known(bucket, history))
+            planned = self.plan_images(batches, self.known(bucket, history))
             if self._plan.output is not None and self._accounted:
                 write_listing(self._plan.output, self._plan.run_id, bucket, planned, PATIENT)
             self._buckets[bucket] = (timestamp, window)

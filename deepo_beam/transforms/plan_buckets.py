@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from itertools import chain
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from deepo_beam.identity import bucket_of
 from deepo_beam.inputs import with_times
 from deepo_beam.lake.estimate import Estimate, count_bucket, estimate
 from deepo_beam.lake.journal import NO_HISTORY, History, Journal
@@ -18,17 +17,8 @@ from deepo_beam.lake.plan import Known, PlannedEntry, plan_bucket
 from deepo_beam.lake.publish import coverage, load_intents
 from deepo_beam.lake.tally import known_of
 from deepo_beam.run import RunPlan
+from deepo_beam.transforms.group_images import GroupImagesByBucket, ImageBatch
 from deepo_beam.types import ImageRef
-
-
-def group_by_bucket(images: PCollection[ImageRef], buckets: int) -> Any:
-    """PCollection[ImageRef] -> PCollection[tuple[int, Iterable[ImageRef]]]; brings duplicates together, too."""
-    return (
-        images
-        | "KeyByBucket"
-        >> beam.WithKeys(lambda image: bucket_of(image.image_id, buckets)).with_output_types(tuple[int, ImageRef])
-        | "GroupByBucket" >> beam.GroupByKey()
-    )
 
 
 class PlanBucketFn(beam.DoFn):
@@ -53,8 +43,9 @@ class PlanBucketFn(beam.DoFn):
         """The same by image."""
         return known_of(history, self._covered.get(bucket, frozenset()))
 
-    def plan_images(self, images: Iterable[ImageRef], known: Known) -> list[PlannedEntry]:
-        """One planned entry for each."""
+    def plan_images(self, batches: Iterable[Iterable[ImageRef]], known: Known) -> list[PlannedEntry]:
+        """One planned entry for each image."""
+        images: Iterable[ImageRef] = chain.from_iterable(batches)
         if self._plan.detect_changes == "stat":
             images = with_times(images)
         return plan_bucket(images, known, self._plan.rules)
@@ -76,7 +67,8 @@ class EstimateWork(beam.PTransform[PCollection[ImageRef], PCollection[Estimate]]
     def expand(self, images: PCollection[ImageRef]) -> PCollection[Estimate]:
         """Count in every bucket, and add up."""
         return (
-            group_by_bucket(images, self._plan.buckets)
+            images
+            | "GroupByBucket" >> GroupImagesByBucket(self._plan.buckets)
             | "CountBucket" >> beam.ParDo(_CountBucketFn(self._plan)).with_output_types(Counter)
             | "AddUp" >> beam.CombineGlobally(_add_up)
             | "Estimate" >> beam.Map(_estimate, self._plan).with_output_types(Estimate)
@@ -84,11 +76,11 @@ class EstimateWork(beam.PTransform[PCollection[ImageRef], PCollection[Estimate]]
 
 
 class _CountBucketFn(PlanBucketFn):
-    def process(self, element: tuple[int, Iterable[ImageRef]]) -> Iterable[Counter[str]]:
+    def process(self, element: tuple[int, Iterable[ImageBatch]]) -> Iterable[Counter[str]]:
         """Count the entries of a bucket."""
-        bucket, images = element
+        bucket, batches = element
         known = self.known(bucket, self.read_journal(bucket))
-        yield count_bucket(self.plan_images(images, known), known)
+        yield count_bucket(self.plan_images(batches, known), known)
 
 
 def _add_up(counts: Iterable[Counter[str]]) -> Counter[str]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -484,7 +484,7 @@ def test_an_image_with_a_problem_fails_at_once_with_it(start) -> None:
     service, journal = Service(), JournalOfRecords()
     engine = start(service, journal)
     session = engine.open()
-    session.submit([Work(session.owner, 0, replace(image(1), problem=problem))])
+    session.submit([Work(session.owner, 0, image(1)._replace(problem=problem))])
     session.wait()
     (outcome,) = session.take_outcomes()
     assert (outcome.result.failure, outcome.result.calls, service.posts) == (problem, 0, [])

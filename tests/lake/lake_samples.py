@@ -25,7 +25,7 @@ RUN = "20261124T003000Z-ab12"
 
 def image(number: int = 0, **changes: object) -> ImageRef:
     uri = f"s3://lake/{number:04d}.jpg"
-    return replace(ImageRef(f"{number:032x}", uri, uri), **changes)
+    return ImageRef(f"{number:032x}", uri, uri)._replace(**changes)
 
 
 def prediction(name: str, score: float, box: tuple[float, float, float, float] | None = None) -> dict:
@@ -101,8 +101,7 @@ def _clean(text: str | None) -> str | None:
 
 def _stored_image(ref: ImageRef) -> ImageRef:
     attributes = {clean_text(name): clean_text(text) for name, text in ref.attributes}
-    return replace(
-        ref,
+    return ref._replace(
         image_id=clean_text(ref.image_id),
         image_uri=clean_text(ref.image_uri),
         location=clean_text(ref.image_uri),

@@ -1,6 +1,5 @@
 """What a run would do and cost: every entry counted once, calls as a range."""
 
-import dataclasses
 from collections import Counter
 
 import pytest
@@ -51,7 +50,7 @@ def found(*, max_calls: int | None = None, rate: float | None = None, **rules: o
     states = merge((record, True) for record in records)
     entries = [*(listed(number) for number in range(8)), listed(8, size_bytes=150)]
     entries[4] = listed(4, size_bytes=400)
-    entries[7] = dataclasses.replace(image(7), problem=bad)
+    entries[7] = image(7)._replace(problem=bad)
     entries.append(listed(3, line=5))
     planned = plan_bucket(entries, states, PlanRules("b", **rules))
     counts = count_bucket(planned, states)

@@ -192,7 +192,7 @@ def test_a_duplicate_of_a_known_image_is_a_duplicate_and_not_reused() -> None:
 )
 def test_a_duplicate_conflicts_if_its_attributes_or_own_id_differ(changes: dict, conflict: bool) -> None:
     first = image(line=1, external_id="mine", attributes=(("site", "a"),))
-    planned = plan([first, replace(first, line=2, **changes)])
+    planned = plan([first, first._replace(line=2, **changes)])
     assert [entry.conflict for entry in planned] == [False, conflict]
 
 

@@ -204,9 +204,9 @@ def test_the_tallies_of_two_buckets_add_up_to_that_of_both_together(ones: list[R
         there = "f" + record.image_id[1:]
         if isinstance(record, Finished):
             result = record.result
-            return replace(record, result=replace(result, image=replace(result.image, image_id=there)))
+            return replace(record, result=replace(result, image=result.image._replace(image_id=there)))
         if isinstance(record, Accepted):
-            return replace(record, image=replace(record.image, image_id=there))
+            return replace(record, image=record.image._replace(image_id=there))
         return replace(record, image_id=there)
 
     others = [moved(record) for record in others]

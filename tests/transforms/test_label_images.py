@@ -6,7 +6,6 @@ import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -38,7 +37,7 @@ def run(elements: Sequence[str | ImageRef], **options: object) -> list[ImageResu
 
 def ref(path: str, crop: dict | None = None, **changes: object) -> ImageRef:
     text = canonical_crop(crop)
-    return replace(ImageRef(image_id(path, text), path, path, crop=text), **changes)
+    return ImageRef(image_id(path, text), path, path, crop=text)._replace(**changes)
 
 
 # --- without a journal -------------------------------------------------------------------------------

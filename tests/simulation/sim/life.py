@@ -112,7 +112,7 @@ class Life:
             if changed:
                 self.contents[image.image_id] = f"content {number}"
             if changed or touched:
-                self._images[index] = replace(image, modified_us=modified_us)
+                self._images[index] = image._replace(modified_us=modified_us)
         for _ in range(night.new if number else scenario.images):
             image_id = f"{rng.getrandbits(128):032x}"
             uri = f"s3://lake/{image_id}.jpg"
@@ -124,7 +124,7 @@ class Life:
         self.entries = [*self._images]
         for extra in range(scenario.duplicates):
             twin = self._images[extra % len(self._images)]
-            self.entries.append(replace(twin, line=1000 + extra, attributes=(("camera", "b"),)))
+            self.entries.append(twin._replace(line=1000 + extra, attributes=(("camera", "b"),)))
         for extra in range(scenario.unusable):
             problem = Failure(Stage.LIST, ErrorCode.INVALID_URI, "no URI", retryable=False)
             image_id = f"{extra:032x}"

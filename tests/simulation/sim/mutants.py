@@ -231,7 +231,7 @@ MUTANTS = (
     Mutant("an allotment forgets what was claimed", 5, _value(tally, "calls_left", lambda calls, segments, run: calls)),
     Mutant("claims in doubt are forgotten", 557, _patched(plan, "_unfinished", _doubts_nothing)),
     Mutant("an open task is not polled first", 9, _patched(plan, "_unfinished", _posts_first)),
-    Mutant("a failed call that was billed is forgotten", 9, _patched(plan, "_again", _innocent)),
+    Mutant("a failed call that was billed is forgotten", 9, _patched(plan, "_failed_again", _innocent)),
     Mutant(
         "accepted tasks are not taken to be billed",
         9,
