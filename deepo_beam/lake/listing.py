@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +16,10 @@ from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.schemas import LISTING, record_batch
 
 _READS_AT_ONCE = 8  # they wait for the store
+_DISPOSITIONS = {disposition.value: disposition for disposition in Disposition}
 
 
-@dataclass(frozen=True, slots=True)
-class ListedEntry:
+class ListedEntry(NamedTuple):
     """What the accounting needs of an entry."""
 
     image_id: str
@@ -59,7 +59,7 @@ def read_listing(output: str, run_id: str, bucket: int, store: Store = storage) 
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         columns = file.read(columns=["image_id", "disposition", "conflict"], use_threads=False)
     return [
-        ListedEntry(image_id, Disposition(disposition), conflict)
+        ListedEntry(image_id, _DISPOSITIONS[disposition], conflict)
         for image_id, disposition, conflict in zip(
             *(columns[name].to_pylist() for name in columns.column_names), strict=True
         )
@@ -100,17 +100,8 @@ def read_listing_columns(output: str, run_id: str, store: Store = storage) -> pa
     return pa.concat_tables([empty, *tables], promote_options="default")
 
 
-def _row(entry: PlannedEntry) -> dict[str, object]:
+def _row(entry: PlannedEntry) -> tuple[object, ...]:
+    """In the columns of :data:`deepo_beam.lake.schemas.LISTING`."""
     image = entry.image
-    return {
-        "image_id": image.image_id,
-        "image_uri": image.image_uri,
-        "crop": image.crop,
-        "external_id": image.external_id,
-        "source": image.source,
-        "line": image.line,
-        "size_bytes": image.size_bytes,
-        "modified_at": image.modified_us,
-        "disposition": entry.disposition.value,
-        "conflict": entry.conflict,
-    }
+    named = (image.image_id, image.image_uri, image.crop, image.external_id, image.source, image.line)
+    return (*named, image.size_bytes, image.modified_us, entry.disposition.value, entry.conflict)

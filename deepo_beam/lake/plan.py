@@ -6,6 +6,7 @@ import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
@@ -69,8 +70,7 @@ class PlanRules:
     detect_changes: DetectChanges = "listing"
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedEntry:
+class PlannedEntry(NamedTuple):
     """One entry of the listing.
 
     Attributes:
