@@ -6,7 +6,7 @@ never changed; only compaction replaces segments by one that says the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import BinaryIO, Protocol
 
 from deepo_beam import storage
@@ -70,6 +70,22 @@ def is_covered(name: str, covered: Collection[str]) -> bool:
     return name in covered or name.endswith(COMPACTED)
 
 
+def numbered(
+    segments: Mapping[str, Iterable[Record]], covered: Mapping[str, int]
+) -> Iterator[tuple[Record, int | None]]:
+    """Every record with the publish that covers its segment, as :func:`deepo_beam.lake.merge.merge` wants them.
+
+    Args:
+        segments: records by segment.
+        covered: segments to the number of the complete publish (>= 1) that covers them. A compacted one was covered
+            before all of these: it counts as 0.
+    """
+    for name, records in segments.items():
+        number = 0 if name.endswith(COMPACTED) else covered.get(name)
+        for record in records:
+            yield record, number
+
+
 class Journal:
     """The journal below one output."""
 
@@ -126,12 +142,12 @@ class Journal:
         """
         self._store.delete(self._uri(bucket, segment))
 
-    def read(self, bucket: int, covered: Collection[str]) -> dict[str, ImageState]:
+    def read(self, bucket: int, covered: Mapping[str, int]) -> dict[str, ImageState]:
         """The state of every image of a bucket.
 
         Args:
             bucket: which.
-            covered: the names of this bucket's segments that complete publishes cover.
+            covered: this bucket's segments that complete publishes cover, as in :func:`numbered`.
 
         Returns:
             Image id to state, sorted by image id.
@@ -139,8 +155,7 @@ class Journal:
         Raises:
             StorageError: as :meth:`read_records`.
         """
-        segments = self.read_records(bucket)
-        return merge((record, is_covered(name, covered)) for name, records in segments.items() for record in records)
+        return merge(numbered(self.read_records(bucket), covered))
 
     def read_records(self, bucket: int, kinds: Set[str] = KINDS) -> dict[str, list[Record]]:
         """The records of a bucket by the name of their segment, sorted by it; all segments, of ``kinds`` only.

@@ -40,7 +40,7 @@ class PlanBucketFn(beam.DoFn):
 
     def setup(self) -> None:
         """What is published does not change while this run holds the output."""
-        self._covered: dict[int, frozenset[str]] = {}
+        self._covered: dict[int, dict[str, int]] = {}
         if self._plan.output is not None:
             self._covered = coverage(load_intents(self._plan.output, PATIENT)[0])
 
@@ -50,7 +50,7 @@ class PlanBucketFn(beam.DoFn):
 
     def states(self, bucket: int, segments: Segments) -> dict[str, ImageState]:
         """The same by image."""
-        return states_of(segments, self._covered.get(bucket, frozenset()))
+        return states_of(segments, self._covered.get(bucket, {}))
 
     def plan_images(self, images: Iterable[ImageRef], states: Mapping[str, ImageState]) -> list[PlannedEntry]:
         """One planned entry for each."""

@@ -20,6 +20,7 @@ from deepo_beam.lake.publish import (
     Intent,
     coverage,
     load_intents,
+    next_number,
     plan_publish,
     write_intent,
     write_shard,
@@ -90,7 +91,7 @@ class _TallyFn(_CoveredFn):
             bucket,
             listing,
             Journal(self._output, PATIENT).read_records(bucket, COUNTED),
-            covered=self._covered.get(bucket, frozenset()),
+            covered=self._covered.get(bucket, {}),
             run_id=self._plan.run_id,
         )
 
@@ -118,7 +119,7 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         max_calls=plan.max_calls,
         max_failure_rate=plan.engine.max_failure_rate,
     )
-    return write_intent(plan.output, plan_publish(tallies, summary, first=not done), PATIENT)
+    return write_intent(plan.output, plan_publish(tallies, summary, number=next_number(done)), PATIENT)
 
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:

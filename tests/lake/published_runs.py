@@ -11,7 +11,15 @@ from deepo_beam.lake.complete import complete
 from deepo_beam.lake.journal import Journal, segment_name
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import PlanRules, plan_bucket
-from deepo_beam.lake.publish import Intent, coverage, load_intents, plan_publish, write_intent, write_shard
+from deepo_beam.lake.publish import (
+    Intent,
+    coverage,
+    load_intents,
+    next_number,
+    plan_publish,
+    write_intent,
+    write_shard,
+)
 from deepo_beam.lake.summary import Summary, summarise
 from deepo_beam.lake.tally import tally_bucket
 from deepo_beam.records import Finished, Noted, Record
@@ -34,7 +42,7 @@ def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], list
     done, _ = load_intents(OUT, store)
     covered, tallies = coverage(done), []
     for bucket, numbers in listed.items():
-        states = Journal(OUT, store).read(bucket, covered.get(bucket, frozenset()))
+        states = Journal(OUT, store).read(bucket, covered.get(bucket, {}))
         entries = [
             image(number, line=line, modified_us=9 if number == 4 else None) for line, number in enumerate(numbers)
         ]
@@ -42,9 +50,9 @@ def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], list
         append(store, run, bucket, learnt.get(bucket, []))
         records = Journal(OUT, store).read_records(bucket)
         listing = read_listing(OUT, run, bucket, store)
-        tallies.append(tally_bucket(bucket, listing, records, covered=covered.get(bucket, frozenset()), run_id=run))
+        tallies.append(tally_bucket(bucket, listing, records, covered=covered.get(bucket, {}), run_id=run))
     summary = summarise(tallies, [], run_id=run, output=OUT, model="spec echo-v1", model_version_id=11, seconds=1.0)
-    return write_intent(OUT, plan_publish(tallies, summary, first=not done), store)
+    return write_intent(OUT, plan_publish(tallies, summary, number=next_number(done)), store)
 
 
 def write(store: KillableStore, intent: Intent) -> list:

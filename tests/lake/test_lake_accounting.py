@@ -105,9 +105,9 @@ def test_what_a_killed_run_had_failed_and_this_one_published_and_did_not_come_to
     planned = [PlannedEntry(image(number), Disposition.LABEL) for number in (0, 2)]  # 0 was to be tried again
     write_listing(OUT, LAST, 0, planned, store)
     records = Journal(OUT, store).read_records(0)
-    tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), records, covered=(), run_id=LAST)
+    tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), records, covered={}, run_id=LAST)
     summary = summarise([tally], [], run_id=LAST, output=OUT, model="m", model_version_id=None, seconds=1.0)
-    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, first=True), store))
+    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, number=1), store))
     assert (seen.accounting, seen.not_attempted, seen.published) == (None, 2, 2)
 
 

@@ -121,7 +121,7 @@ def test_a_bundle_that_is_dropped_is_taken_up_by_its_retry_and_paid_once(
     if dropped_by == "the next bundle":
         dropped.teardown()
     segments = Journal(plan.output).read_records(0)
-    seen = tally_bucket(0, [], segments, covered=(), run_id=plan.run_id)
+    seen = tally_bucket(0, [], segments, covered={}, run_id=plan.run_id)
     stats = slow_service.stats()
     assert stats["distinct_images"] == 30
     assert stats["accepted_again"] <= seen.billed_twice.total()

@@ -192,7 +192,7 @@ class Launcher(Actor):
         work = {}
         for bucket, images in buckets.items():
             segments = Journal(OUTPUT, self.view).read_records(bucket)
-            states = tally.states_of(segments, covered.get(bucket, frozenset()))
+            states = tally.states_of(segments, covered.get(bucket, {}))
             planned = plan.plan_bucket(images, states, self.info.rules)
             work[bucket] = sum(entry.labelling is not None for entry in planned)
         return plan.share_calls(work, calls)
@@ -237,7 +237,9 @@ class Launcher(Actor):
             max_calls=scenario.max_calls,
         )
         self._check_held()
-        intent = publish.write_intent(OUTPUT, publish.plan_publish(tallies, known, first=not done), view)
+        intent = publish.write_intent(
+            OUTPUT, publish.plan_publish(tallies, known, number=publish.next_number(done)), view
+        )
         files = []
         for number in range(len(intent.shards)):
             self._check_held()
@@ -245,13 +247,13 @@ class Launcher(Actor):
         self._check_held()
         return complete.complete(OUTPUT, intent, files, view, seconds=1.0)
 
-    def _tally(self, bucket: int, covered: Mapping[int, frozenset[str]]) -> tally.BucketTally:
+    def _tally(self, bucket: int, covered: Mapping[int, Mapping[str, int]]) -> tally.BucketTally:
         try:
             listed = listing.read_listing(OUTPUT, self.name, bucket, self.view)
         except ObjectNotFoundError:
             listed = []
         segments = Journal(OUTPUT, self.view).read_records(bucket, tally.COUNTED)
-        return tally.tally_bucket(bucket, listed, segments, covered=covered.get(bucket, frozenset()), run_id=self.name)
+        return tally.tally_bucket(bucket, listed, segments, covered=covered.get(bucket, {}), run_id=self.name)
 
     def _close(self) -> None:
         """End its processes, but for those that somebody has lost sight of."""
