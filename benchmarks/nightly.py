@@ -83,7 +83,8 @@ def make_output(output: str, images: int, nights: int, host: str) -> None:
             journal.append(bucket, names[1], outcomes := [finished(run_id, image) for image in found])
             shard.add(Outcome(outcome.result, None) for outcome in outcomes)
         summary = Summary(run_id, output, str(MODEL), 21)
-        intent = write_intent(output, Intent(run_id, dict.fromkeys(buckets, names), (tuple(buckets),), summary))
+        intent = Intent(run_id, night + 1, dict.fromkeys(buckets, names), (tuple(buckets),), summary)
+        write_intent(output, intent)
         commit(output, intent, shard.write(output, f"run_id={run_id}/", 0))
 
 

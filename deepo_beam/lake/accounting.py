@@ -50,9 +50,10 @@ def unaccounted(listing: pa.Table, tables: Tables) -> list[tuple[str, list[str]]
         tables: of this run and all before it.
     """
     own_failed = tables.own.filter(pc.equal(tables.statuses, "failed"))
+    own_labelled = tables.own.filter(pc.is_in(tables.statuses, _LABELLED))  # may have come after the plan to skip
     found = {
         "reused, but no table has their labelling": not_in(_ids(listing, "reused"), tables.labelled),
-        "skipped, but no table has their failure": not_in(_ids(listing, "skipped"), tables.failed),
+        "skipped, but no table has their failure": not_in(_ids(listing, "skipped"), tables.failed, own_labelled),
         "known, but in no table": not_in(_ids(listing, "compare"), tables.labelled, tables.failed),
         "failed, but not in errors/": not_in(own_failed, tables.own_errors),
         "in errors/, but not failed": not_in(tables.own_errors, own_failed),

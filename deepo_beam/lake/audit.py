@@ -178,7 +178,7 @@ def _against_journal(
     told: dict[str, list[str]] = {name: [] for name in OUTCOMES}
     compared: dict[str, list[str]] = {name: [] for name in OUTCOMES}
     for bucket in sorted({*listed_buckets(output, intent.run_id, store), *chain.from_iterable(intent.shards)}):
-        before = covered.get(bucket, frozenset())
+        before = covered.get(bucket, {})
         states = states_of(segments_to_publish(journal, intent, bucket, before, COUNTED), before)
         for state in to_publish(states):
             assert state.to_publish is not None

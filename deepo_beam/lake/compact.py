@@ -7,11 +7,12 @@ old ones go, and says nothing that they do not, so a crash in between leaves the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from deepo_beam import storage
-from deepo_beam.lake.journal import COMPACTED, Journal, Store, is_covered
+from deepo_beam.lake.journal import COMPACTED, Journal, Store, is_covered, numbered
+from deepo_beam.lake.merge import earlier, standing_order
 from deepo_beam.lake.publish import compacted_runs, coverage, load_intents, write_compacted_runs
 from deepo_beam.records import Finished, Noted, Record
 from deepo_beam.types import Status
@@ -40,22 +41,20 @@ def compact(output: str, buckets: int, store: Store = storage, *, at_least: int 
         return 0
     journal, covered = Journal(output, store), coverage(done)
     with ThreadPoolExecutor(_BUCKETS_AT_ONCE, thread_name_prefix="deepo-beam-compact") as pool:
-        replaced = pool.map(
-            lambda bucket: compact_bucket(journal, bucket, covered.get(bucket, frozenset())), range(buckets)
-        )
+        replaced = pool.map(lambda bucket: compact_bucket(journal, bucket, covered.get(bucket, {})), range(buckets))
         counts = list(replaced)
     if None not in counts:
         write_compacted_runs(output, compacted_runs(output, store) | {intent.run_id for intent in done}, store)
     return sum(count or 0 for count in counts)
 
 
-def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> int | None:
+def compact_bucket(journal: Journal, bucket: int, covered: Mapping[str, int]) -> int | None:
     """Put the covered segments of a bucket into one.
 
     Args:
         journal: of an output that is held.
         bucket: which.
-        covered: its segments that complete publishes cover.
+        covered: its segments that complete publishes cover, by their number.
 
     Returns:
         How many segments were replaced; 0 if nothing was to be done; None if the store does not list all of them yet:
@@ -70,7 +69,7 @@ def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> i
     if not names or (len(names) == 1 and names[0].endswith(COMPACTED)):
         return 0
     segments = journal.read_records(bucket)
-    records = essential(record for name in names for record in segments[name])
+    records = essential(numbered({name: segments[name] for name in names}, covered))
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     journal.append(bucket, f"{digest}{COMPACTED}", records)
     for name in names:
@@ -78,25 +77,40 @@ def compact_bucket(journal: Journal, bucket: int, covered: Collection[str]) -> i
     return len(names)
 
 
-def essential(records: Iterable[Record]) -> list[Record]:
+def essential(entries: Iterable[tuple[Record, int | None]]) -> list[Record]:
     """The records without which something about an image would be forgotten. Pure.
 
     Of an image that was labelled: its newest labels, under which listings they were found unchanged, and whatever came
-    after them; of one that never was: everything.
+    after them; of one that never was: everything. Of several outcomes of one labelling only that in the tables: which
+    one that is, no publish tells any more.
 
     Args:
-        records: in any order, all covered.
+        entries: (record, number of the publish) as in :func:`deepo_beam.lake.merge.merge`, in any order, all covered.
 
     Returns:
-        Some of them, once each, by image, in an order that depends on nothing else.
+        Some of the records, once each, by image, in an order that depends on nothing else.
     """
-    images: dict[str, list[Record]] = {}
-    for record in dict.fromkeys(records):
-        images.setdefault(record.image_id, []).append(record)
+    images: dict[str, dict[Record, int | None]] = {}
+    for record, number in entries:
+        of_image = images.setdefault(record.image_id, {})
+        of_image[record] = earlier(number, of_image.get(record))
     kept: list[Record] = []
     for image_id in sorted(images):
-        kept += _essential_of_image(images[image_id])
+        kept += _essential_of_image(_standing(images[image_id]))
     return kept
+
+
+def _standing(records: Mapping[Record, int | None]) -> list[Record]:
+    """The records of an image, without the outcomes that were passed over."""
+    outcomes: dict[int, list[tuple[Finished, int | None]]] = {}
+    for record, number in records.items():
+        if isinstance(record, Finished):
+            outcomes.setdefault(record.generation, []).append((record, number))
+    passed_over: set[Record] = set()
+    for found in outcomes.values():
+        if len(found) > 1:
+            passed_over.update(record for record, _ in sorted(found, key=standing_order)[1:])
+    return [record for record in records if record not in passed_over] if passed_over else list(records)
 
 
 def _essential_of_image(records: list[Record]) -> list[Record]:

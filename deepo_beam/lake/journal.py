@@ -89,6 +89,22 @@ class History:
 NO_HISTORY = History({}, {})
 
 
+def numbered(
+    segments: Mapping[str, Iterable[Record]], covered: Mapping[str, int]
+) -> Iterator[tuple[Record, int | None]]:
+    """Every record with the publish that covers its segment, as :func:`deepo_beam.lake.merge.merge` wants them.
+
+    Args:
+        segments: records by segment.
+        covered: segments to the number of the complete publish (>= 1) that covers them. A compacted one was covered
+            before all of these: it counts as 0.
+    """
+    for name, records in segments.items():
+        number = 0 if name.endswith(COMPACTED) else covered.get(name)
+        for record in records:
+            yield record, number
+
+
 class Journal:
     """The journal below one output."""
 

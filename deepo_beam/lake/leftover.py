@@ -10,7 +10,15 @@ from deepo_beam.lake.complete import complete
 from deepo_beam.lake.dataset import Dataset
 from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.manifest import versions
-from deepo_beam.lake.publish import coverage, load_intents, plan_publish, run_uri, write_intent, write_shard
+from deepo_beam.lake.publish import (
+    coverage,
+    load_intents,
+    next_number,
+    plan_publish,
+    run_uri,
+    write_intent,
+    write_shard,
+)
 from deepo_beam.lake.summary import Summary, summarise
 from deepo_beam.lake.tally import COUNTED, tally_bucket
 
@@ -35,7 +43,7 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
     covered, journal = coverage(done), Journal(output, store)
     tallies = []
     for bucket in range(dataset.buckets):
-        before = covered.get(bucket, frozenset())
+        before = covered.get(bucket, {})
         if all(is_covered(name, before) for name in journal.segments(bucket)):
             continue  # nothing is left of it, and reading it is all that this costs
         history = journal.read_history(bucket, before, COUNTED)
@@ -49,7 +57,7 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
     summary = summarise(
         tallies, [], run_id=run_id, output=output, model=dataset.model, model_version_id=None, seconds=0.0
     )
-    intent = write_intent(output, plan_publish(tallies, summary, first=not done), store)
+    intent = write_intent(output, plan_publish(tallies, summary, number=next_number(done)), store)
     files = [
         file for number in range(len(intent.shards)) for file in write_shard(output, intent, number, covered, store)
     ]

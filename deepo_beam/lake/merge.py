@@ -1,8 +1,10 @@
 """Records to one state per image: pure, and needs neither clock nor order.
 
 The state of an image is a function of the *set* of its records, so any order, any grouping into segments and
-any repetition of them gives the same. The newest generation of an image decides; in a generation, a published
-finished record stands over an unpublished one, a success over a failure, then the smallest task id.
+any repetition of them gives the same. The newest generation of an image decides; in a generation, a success stands
+over a failure, then what was published first, then the smallest task id. So what is in the tables goes on standing
+when a later publish covers another outcome and passes it over; and labels that come late follow a failure that is in
+the tables already, as if it had been tried again.
 
 A claim is answered by the accepted or released record of the same run, generation and attempt. Two claims of
 one run and attempt that differ (bundle attempts that overlapped) need two answers.
@@ -37,7 +39,7 @@ class ImageState:
             highest, closes the open tasks of earlier runs by it.
         claims: those not released, of all runs, sorted: calls made, or about to be.
         noted: listings under which its bytes were found to be those of ``finished``, sorted.
-        duplicates: finished records beyond the first (>= 0); they are never published.
+        duplicates: finished records beyond the first (>= 0); none is published once ``finished`` is.
         previous: the outcome of the newest older generation that has one.
         previous_published: ``previous`` is in the tables.
         failed_attempts: the attempts of all failed outcomes, over generations, since the last success (>= 0).
@@ -79,22 +81,23 @@ class ImageState:
         return tuple(sorted({claim.run_id for claim in self.claims}))
 
 
-def merge(entries: Iterable[tuple[Record, bool]]) -> dict[str, ImageState]:
+def merge(entries: Iterable[tuple[Record, int | None]]) -> dict[str, ImageState]:
     """The state of every image that has a record.
 
     Args:
-        entries: (record, covered) in any order, repeated or not; covered: the record stands in a segment that
-            a complete publish covers, so if finished it is in the tables (or was passed over for good).
+        entries: (record, number) in any order, repeated or not; number: of the complete publish (>= 0) that covers the
+            segment in which the record stands, so if finished it is in the tables, or was passed over for good;
+            None: none does.
 
     Returns:
         Image id to state, sorted by image id.
     """
     images: dict[str, dict[int, _Generation]] = {}
-    for record, covered in entries:
+    for record, number in entries:
         generations = images.setdefault(record.image_id, {})
         if (generation := generations.get(record.generation)) is None:
             generation = generations[record.generation] = _Generation()
-        generation.add(record, covered)
+        generation.add(record, number)
     return {image_id: _state(image_id, images[image_id]) for image_id in sorted(images)}
 
 
@@ -123,14 +126,14 @@ class _Attempt:
 class _Generation:
     """The records of one image in one generation; repetition changes nothing that is read from it."""
 
-    finished: list[tuple[Finished, bool]] = field(default_factory=list)
+    finished: list[tuple[Finished, int | None]] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
     attempts: dict[tuple[int, str], _Attempt] = field(default_factory=dict)
     notes: set[Noted] = field(default_factory=set)
 
-    def add(self, record: Record, covered: bool) -> None:
+    def add(self, record: Record, number: int | None) -> None:
         if isinstance(record, Finished):
-            self._add_finished(record, covered)
+            self._add_finished(record, number)
             return
         if isinstance(record, Noted):
             self.notes.add(record)
@@ -144,21 +147,21 @@ class _Generation:
         else:
             attempt.claims.add(record)
 
-    def _add_finished(self, record: Finished, covered: bool) -> None:
+    def _add_finished(self, record: Finished, number: int | None) -> None:
         if not self.finished:
-            self.finished.append((record, covered))
+            self.finished.append((record, number))
             return
-        for index, (other, other_covered) in enumerate(self.finished):
+        for index, (other, other_number) in enumerate(self.finished):
             if other == record:
-                self.finished[index] = (other, covered or other_covered)
+                self.finished[index] = (other, earlier(number, other_number))
                 return
-        self.finished.append((record, covered))
+        self.finished.append((record, number))
 
     @property
-    def outcome(self) -> tuple[Finished | None, bool]:
+    def outcome(self) -> tuple[Finished | None, int | None]:
         if len(self.finished) < 2:  # nearly always; the order costs ten times as much as the rest
-            return self.finished[0] if self.finished else (None, False)
-        return min(self.finished, key=_finished_order)
+            return self.finished[0] if self.finished else (None, None)
+        return min(self.finished, key=standing_order)
 
     @property
     def unanswered(self) -> int:
@@ -184,14 +187,14 @@ class _Generation:
 def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
     newest = max(generations)
     current = generations[newest]
-    finished, published = current.outcome
+    finished, published_by = current.outcome
     if len(generations) == 1:  # nearly always
-        previous, previous_published = None, False
+        previous, previous_by = None, None
         failed = [finished] if finished is not None and finished.result.status is Status.FAILED else []
         maybe_billed = current.maybe_billed
     else:
         outcomes = [generations[number].outcome for number in sorted(generations, reverse=True)]
-        previous, previous_published = next((older for older in outcomes[1:] if older[0]), (None, False))
+        previous, previous_by = next((older for older in outcomes[1:] if older[0]), (None, None))
         failed = _failed_since_success([outcome for outcome, _ in outcomes if outcome])
         maybe_billed = sum(generation.maybe_billed for generation in _since_success(generations))
     attempts = [current.attempts[key] for key in sorted(current.attempts)]
@@ -200,7 +203,7 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
         generation=newest,
         finished=finished,
         settled_by=tuple(sorted({each.run_id for each, _ in current.finished})),
-        published=published,
+        published=published_by is not None,
         accepted=current.open_task,
         in_doubt=0 if finished else current.unanswered,
         maybe_billed=maybe_billed,
@@ -209,7 +212,7 @@ def _state(image_id: str, generations: dict[int, _Generation]) -> ImageState:
         noted=tuple(sorted(current.notes, key=repr)) if current.notes else (),
         duplicates=max(0, len(current.finished) - 1),
         previous=previous,
-        previous_published=previous_published,
+        previous_published=previous_by is not None,
         failed_attempts=sum(outcome.result.attempts for outcome in failed),
         failed_since_us=min((outcome.result.finished_us for outcome in failed), default=None),
     )
@@ -233,12 +236,18 @@ def _failed_since_success(newest_first: list[Finished]) -> list[Finished]:
     return failed
 
 
-def _finished_order(entry: tuple[Finished, bool]) -> tuple[bool, bool, int, str, str]:
-    finished, covered = entry
+def earlier(number: int | None, other: int | None) -> int | None:
+    """The first of two publishes; None: no publish."""
+    return min((each for each in (number, other) if each is not None), default=None)
+
+
+def standing_order(entry: tuple[Finished, int | None]) -> tuple[bool, bool, int, int, str, str]:
+    """Of the outcomes of one generation, each with its publish as in :func:`merge`, the smallest stands."""
+    finished, number = entry
     task_id = finished.result.task_id or ""
     failed = finished.result.status is Status.FAILED
     # The text of the whole record last: two that differ at all must not tie.
-    return (not covered, failed, len(task_id), task_id, repr(finished))
+    return (failed, number is None, number or 0, len(task_id), task_id, repr(finished))
 
 
 def _accepted_order(accepted: Accepted) -> tuple[int, str, str]:

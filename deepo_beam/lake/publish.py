@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +31,15 @@ class Intent:
 
     Attributes:
         run_id: whose partition is written.
+        number: 1, 2, ... in the order of publishes, since the last compaction: of two outcomes of a labelling the
+            tables have that of the earlier one.
         segments: covered segments by bucket.
         shards: buckets of each shard; shard k is ``part-<k>.parquet`` of every table.
         summary: of the run, as far as it was known then.
     """
 
     run_id: str
+    number: int
     segments: Mapping[int, tuple[str, ...]]
     shards: tuple[tuple[int, ...], ...]
     summary: Summary
@@ -121,22 +124,29 @@ def _compacted_uri(output: str, store: Store) -> str:
     return store.join(output, "journal", "compacted_runs.json")
 
 
-def coverage(intents: Iterable[Intent]) -> dict[int, frozenset[str]]:
-    """Covered segments by bucket."""
-    covered: dict[int, set[str]] = {}
-    for intent in intents:
+def coverage(intents: Iterable[Intent]) -> dict[int, dict[str, int]]:
+    """Covered segments by bucket, each with the number of the first publish that covers it."""
+    covered: dict[int, dict[str, int]] = {}
+    for intent in sorted(intents, key=lambda intent: intent.number):
         for bucket, names in intent.segments.items():
-            covered.setdefault(bucket, set()).update(names)
-    return {bucket: frozenset(names) for bucket, names in covered.items()}
+            of_bucket = covered.setdefault(bucket, {})
+            for name in names:
+                of_bucket.setdefault(name, intent.number)
+    return covered
 
 
-def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, first: bool) -> Intent:
+def next_number(done: Iterable[Intent]) -> int:
+    """Of the publish that comes after all these."""
+    return 1 + max((intent.number for intent in done), default=0)
+
+
+def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, number: int) -> Intent:
     """Share out the rows. Pure.
 
     Args:
         tallies: of every bucket with something in it.
         summary: of the run.
-        first: nothing was published before: then the tables are made even if they are empty.
+        number: of the publish, from :func:`next_number`; the tables of the first are made even if they are empty.
     """
     shards: list[tuple[int, ...]] = []
     shard: list[int] = []
@@ -149,10 +159,10 @@ def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, first: boo
             shard, rows = [], 0
         shard.append(tally.bucket)
         rows += size
-    if shard or (first and not shards):
+    if shard or (number == 1 and not shards):
         shards.append(tuple(shard))
     segments = {tally.bucket: tally.segments for tally in ordered if tally.segments}
-    return Intent(summary.run_id, segments, tuple(shards), summary)
+    return Intent(summary.run_id, number, segments, tuple(shards), summary)
 
 
 def write_intent(output: str, intent: Intent, store: Store = storage) -> Intent:
@@ -170,7 +180,7 @@ def write_intent(output: str, intent: Intent, store: Store = storage) -> Intent:
 
 
 def write_shard(
-    output: str, intent: Intent, number: int, covered: Mapping[int, frozenset[str]], store: Store = storage
+    output: str, intent: Intent, number: int, covered: Mapping[int, Mapping[str, int]], store: Store = storage
 ) -> list[PublishedFile]:
     """Write one file of each table; again gives the same files.
 
@@ -178,7 +188,7 @@ def write_shard(
         output: of the run.
         intent: durable.
         number: of the shard, from 0.
-        covered: segments by bucket that publishes before this one cover.
+        covered: by publishes before this one, see :func:`coverage`.
         store: where to write.
 
     Raises:
@@ -186,18 +196,18 @@ def write_shard(
     """
     journal, shard = Journal(output, store), Shard()
     for bucket in intent.shards[number]:
-        shard.add(_publishable(journal, intent, bucket, covered.get(bucket, frozenset())))
+        shard.add(_publishable(journal, intent, bucket, covered.get(bucket, {})))
     return shard.write(output, f"run_id={intent.run_id}/", number, store)
 
 
-def _publishable(journal: Journal, intent: Intent, bucket: int, covered: frozenset[str]) -> Iterator[Outcome]:
+def _publishable(journal: Journal, intent: Intent, bucket: int, covered: Mapping[str, int]) -> Iterator[Outcome]:
     for state in to_publish(states_of(segments_to_publish(journal, intent, bucket, covered, PUBLISHED), covered)):
         assert state.to_publish is not None
         yield Outcome(state.to_publish.result, state.failed_since_us)
 
 
 def segments_to_publish(
-    journal: Journal, intent: Intent, bucket: int, covered: frozenset[str], kinds: Set[str]
+    journal: Journal, intent: Intent, bucket: int, covered: Collection[str], kinds: Set[str]
 ) -> dict[str, list[Record]]:
     """The records that a publish is made of, by segment: none that was written after its intent.
 
@@ -289,6 +299,7 @@ def decode_intent(data: bytes) -> Intent:
 def _intent_of(values: Any) -> Intent:
     return Intent(
         run_id=values["run_id"],
+        number=int(values["number"]),
         segments={int(bucket): tuple(names) for bucket, names in values["segments"].items()},
         shards=tuple(tuple(shard) for shard in values["shards"]),
         summary=Summary(**values["summary"]),

@@ -103,7 +103,7 @@ def _newest(output: str, buckets: int, thresholds: Mapping[int, float], store: S
     done, _ = load_intents(output, store)
     covered, journal = coverage(done), Journal(output, store)
     for bucket in range(buckets):
-        states = states_of(journal.read_records(bucket, PUBLISHED), covered.get(bucket, frozenset()))
+        states = states_of(journal.read_records(bucket, PUBLISHED), covered.get(bucket, {}))
         outcomes = []
         for state in states.values():
             assert state.finished is not None  # outcomes alone are read, so the newest generation has one

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from deepo_beam.lake.journal import History, is_covered
+from deepo_beam.lake.journal import History, is_covered, numbered
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.plan import Disposition, Known, version_of
@@ -45,12 +45,12 @@ class BucketTally:
     versions: Counter[str] = field(default_factory=Counter)
 
 
-def states_of(segments: Segments, covered: Collection[str]) -> dict[str, ImageState]:
-    """The state of every image of a bucket; ``covered``: the segments that earlier publishes cover."""
-    return merge((record, is_covered(name, covered)) for name, records in segments.items() for record in records)
+def states_of(segments: Segments, covered: Mapping[str, int]) -> dict[str, ImageState]:
+    """The state of every image of a bucket; ``covered``: the segments that earlier publishes cover, by their number."""
+    return merge(numbered(segments, covered))
 
 
-def known_of(history: History, covered: Collection[str]) -> Known:
+def known_of(history: History, covered: Mapping[str, int]) -> Known:
     """What is known of every image of a bucket; ``covered`` as in :func:`states_of`."""
     return {**history.settled, **states_of(history.segments, covered)}
 
@@ -65,7 +65,7 @@ def tally_bucket(
     listing: Iterable[ListedEntry],
     history: History,
     *,
-    covered: Collection[str],
+    covered: Mapping[str, int],
     run_id: str,
 ) -> BucketTally:
     """Account for every entry of a bucket.
@@ -74,7 +74,7 @@ def tally_bucket(
         bucket: which.
         listing: of this run.
         history: of the bucket.
-        covered: names of the segments that complete publishes cover.
+        covered: the segments that complete publishes cover, by their number.
         run_id: of this run.
     """
     segments, states = history.segments, states_of(history.segments, covered)

@@ -29,7 +29,7 @@ class PlanBucketFn(beam.DoFn):
 
     def setup(self) -> None:
         """What is published does not change while this run holds the output."""
-        self._covered: dict[int, frozenset[str]] = {}
+        self._covered: dict[int, dict[str, int]] = {}
         if self._plan.output is not None:
             self._covered = coverage(load_intents(self._plan.output, PATIENT)[0])
 
@@ -37,11 +37,11 @@ class PlanBucketFn(beam.DoFn):
         """All that is known of a bucket."""
         if self._plan.output is None:
             return NO_HISTORY
-        return Journal(self._plan.output, PATIENT).read_history(bucket, self._covered.get(bucket, frozenset()))
+        return Journal(self._plan.output, PATIENT).read_history(bucket, self._covered.get(bucket, {}))
 
     def known(self, bucket: int, history: History) -> Known:
         """The same by image."""
-        return known_of(history, self._covered.get(bucket, frozenset()))
+        return known_of(history, self._covered.get(bucket, {}))
 
     def plan_images(self, batches: Iterable[Iterable[ImageRef]], known: Known) -> list[PlannedEntry]:
         """One planned entry for each image."""

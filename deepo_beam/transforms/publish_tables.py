@@ -20,6 +20,7 @@ from deepo_beam.lake.publish import (
     Intent,
     coverage,
     load_intents,
+    next_number,
     plan_publish,
     write_intent,
     write_shard,
@@ -86,7 +87,7 @@ class _TallyFn(_CoveredFn):
             listing = read_listing(self._output, self._plan.run_id, bucket, PATIENT)
         except ObjectNotFoundError:
             listing = []
-        covered = self._covered.get(bucket, frozenset())
+        covered = self._covered.get(bucket, {})
         history = Journal(self._output, PATIENT).read_history(bucket, covered, COUNTED)
         yield tally_bucket(bucket, listing, history, covered=covered, run_id=self._plan.run_id)
 
@@ -114,7 +115,7 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         max_calls=plan.max_calls,
         max_failure_rate=plan.engine.max_failure_rate,
     )
-    return write_intent(plan.output, plan_publish(tallies, summary, first=not done), PATIENT)
+    return write_intent(plan.output, plan_publish(tallies, summary, number=next_number(done)), PATIENT)
 
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:

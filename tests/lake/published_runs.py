@@ -11,7 +11,15 @@ from deepo_beam.lake.complete import complete
 from deepo_beam.lake.journal import Journal, segment_name
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import PlanRules, plan_bucket
-from deepo_beam.lake.publish import Intent, coverage, load_intents, plan_publish, write_intent, write_shard
+from deepo_beam.lake.publish import (
+    Intent,
+    coverage,
+    load_intents,
+    next_number,
+    plan_publish,
+    write_intent,
+    write_shard,
+)
 from deepo_beam.lake.summary import Summary, summarise
 from deepo_beam.lake.tally import known_of, tally_bucket
 from deepo_beam.records import Finished, Noted, Record
@@ -34,7 +42,7 @@ def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], list
     done, _ = load_intents(OUT, store)
     covered, tallies = coverage(done), []
     for bucket, numbers in listed.items():
-        before = covered.get(bucket, frozenset())
+        before = covered.get(bucket, {})
         known = known_of(Journal(OUT, store).read_history(bucket, before), before)
         entries = [
             image(number, line=line, modified_us=9 if number == 4 else None) for line, number in enumerate(numbers)
@@ -45,7 +53,7 @@ def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], list
         listing = read_listing(OUT, run, bucket, store)
         tallies.append(tally_bucket(bucket, listing, history, covered=before, run_id=run))
     summary = summarise(tallies, [], run_id=run, output=OUT, model="spec echo-v1", model_version_id=11, seconds=1.0)
-    return write_intent(OUT, plan_publish(tallies, summary, first=not done), store)
+    return write_intent(OUT, plan_publish(tallies, summary, number=next_number(done)), store)
 
 
 def write(store: KillableStore, intent: Intent) -> list:

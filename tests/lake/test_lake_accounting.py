@@ -104,11 +104,23 @@ def test_what_a_killed_run_had_failed_and_this_one_published_and_did_not_come_to
     append(store, KILLED, 0, finished(KILLED, failure(0), success(1)))
     planned = [PlannedEntry(image(number), Disposition.LABEL) for number in (0, 2)]  # 0 was to be tried again
     write_listing(OUT, LAST, 0, planned, store)
-    history = Journal(OUT, store).read_history(0, ())
-    tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), history, covered=(), run_id=LAST)
+    history = Journal(OUT, store).read_history(0, {})
+    tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), history, covered={}, run_id=LAST)
     summary = summarise([tally], [], run_id=LAST, output=OUT, model="m", model_version_id=None, seconds=1.0)
-    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, first=True), store))
+    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, number=1), store))
     assert (seen.accounting, seen.not_attempted, seen.published) == (None, 2, 2)
+
+
+def test_labels_that_came_after_an_unpublished_failure_was_planned_to_be_skipped_are_in_order() -> None:
+    store = KillableStore()
+    append(store, KILLED, 0, finished(KILLED, failure(0)))
+    write_listing(OUT, LAST, 0, [PlannedEntry(image(0), Disposition.SKIPPED)], store)
+    append(store, KILLED, 0, finished(KILLED, success(0)))  # by a process that outlived its run
+    history = Journal(OUT, store).read_history(0, {})
+    tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), history, covered={}, run_id=LAST)
+    summary = summarise([tally], [], run_id=LAST, output=OUT, model="m", model_version_id=None, seconds=1.0)
+    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, number=1), store))
+    assert (seen.accounting, seen.skipped, seen.published, seen.labels > 0) == (None, 1, 1, True)
 
 
 def test_a_summary_that_counts_otherwise_than_the_journal_is_told() -> None:

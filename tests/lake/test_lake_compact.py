@@ -14,6 +14,7 @@ from deepo_beam.lake.publish import (
     commit,
     coverage,
     load_intents,
+    next_number,
     plan_publish,
     write_intent,
     write_shard,
@@ -33,18 +34,21 @@ def listed(number: int = 0) -> ImageRef:
 
 def publish(store: KillableStore, run_id: str, *buckets: int) -> None:
     """Put all that is not in the tables yet into those of a run."""
-    covered = coverage(load_intents(OUT, store)[0])
+    done, _ = load_intents(OUT, store)
+    covered = coverage(done)
     tallies = [
         tally_bucket(
             bucket,
             [],
-            Journal(OUT, store).read_history(bucket, covered.get(bucket, ())),
-            covered=covered.get(bucket, ()),
+            Journal(OUT, store).read_history(bucket, covered.get(bucket, {})),
+            covered=covered.get(bucket, {}),
             run_id=run_id,
         )
         for bucket in buckets
     ]
-    intent = write_intent(OUT, plan_publish(tallies, Summary(run_id, OUT, "spec echo-v1", 11), first=False), store)
+    intent = write_intent(
+        OUT, plan_publish(tallies, Summary(run_id, OUT, "spec echo-v1", 11), number=next_number(done)), store
+    )
     files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
     commit(OUT, intent, files, store)
 
@@ -70,7 +74,7 @@ def known(store: KillableStore) -> dict[int, dict[str, tuple]]:
     return {
         bucket: {
             image_id: (state.finished, state.published, state.failed_attempts, state.failed_since_us, state.in_doubt)
-            for image_id, state in states_of(journal.read_records(bucket), covered.get(bucket, ())).items()
+            for image_id, state in states_of(journal.read_records(bucket), covered.get(bucket, {})).items()
         }
         for bucket in (0, 1)
     }
@@ -159,23 +163,26 @@ def test_of_an_image_that_was_labelled_only_its_newest_labels_and_what_came_afte
         Claimed("c", image(0).image_id, 3, 1, Reason.TASK_LOST, 0),
         Finished("c", later),
     ]
-    assert essential(records) == [Finished("b", new), note, Finished("c", later), records[6]]
+    assert essential((record, 1) for record in records) == [Finished("b", new), note, Finished("c", later), records[6]]
 
 
 attempts = st.integers(1, 2)
 generations = st.integers(0, 3)
 runs = st.sampled_from(["run-a", "run-b"])
-histories = st.lists(
-    st.one_of(
-        st.builds(lambda run, g, a: Claimed(run, image().image_id, g, a, Reason.FIRST, 0), runs, generations, attempts),
-        st.builds(lambda run, g, a: Released(run, image().image_id, g, a, True), runs, generations, attempts),
-        st.builds(lambda run, g, a: Accepted(run, listed(), g, a, "7", 11, Facts(), 0), runs, generations, attempts),
-        st.builds(lambda run, g: Finished(run, success(image=listed(), generation=g)), runs, generations),
-        st.builds(lambda run, g: Finished(run, failure(image=listed(), generation=g)), runs, generations),
-        st.builds(lambda run, g: Noted(run, image().image_id, g, 80_000, 2_000), runs, generations),
+some_records = st.one_of(
+    st.builds(lambda run, g, a: Claimed(run, image().image_id, g, a, Reason.FIRST, 0), runs, generations, attempts),
+    st.builds(lambda run, g, a: Released(run, image().image_id, g, a, True), runs, generations, attempts),
+    st.builds(lambda run, g, a: Accepted(run, listed(), g, a, "7", 11, Facts(), 0), runs, generations, attempts),
+    st.builds(
+        lambda run, result, g, task: Finished(run, result(image=listed(), generation=g, task_id=task)),
+        runs,
+        st.sampled_from([success, failure]),
+        generations,
+        st.sampled_from(["6", "7"]),
     ),
-    max_size=12,
+    st.builds(lambda run, g: Noted(run, image().image_id, g, 80_000, 2_000), runs, generations),
 )
+histories = st.lists(st.tuples(some_records, st.integers(1, 3)), max_size=12)  # each covered by one of three publishes
 rules = st.builds(
     PlanRules,
     st.just("run-c"),
@@ -189,16 +196,17 @@ rules = st.builds(
 @settings(max_examples=300)
 @given(histories, rules, st.sampled_from([1_000, 2_000, 3_000]))
 def test_whatever_happened_the_same_is_planned_and_nothing_is_published_again(
-    history: list[Record], wanted: PlanRules, modified_us: int
+    history: list[tuple[Record, int]], wanted: PlanRules, modified_us: int
 ) -> None:
-    def seen(records: list[Record]) -> tuple:
-        states: dict[str, ImageState] = merge((record, True) for record in records)
+    def seen(entries: list[tuple[Record, int]]) -> tuple:
+        states: dict[str, ImageState] = merge(entries)
         planned = plan_bucket([image(**{**LISTED, "modified_us": modified_us})], states, wanted)
-        return planned, [state.to_publish for state in states.values()]
+        return planned, [(state.finished, state.to_publish) for state in states.values()]
 
-    kept = essential(history)
+    kept = [(record, 0) for record in essential(history)]
     assert seen(kept) == seen(history)
-    assert essential(kept) == kept
+    assert [(record, 0) for record in essential(kept)] == kept
+    assert seen([*kept, *history]) == seen(history)
     assert essential([*kept, *history]) == essential(history)
 
 

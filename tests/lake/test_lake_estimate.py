@@ -47,7 +47,7 @@ def found(*, max_calls: int | None = None, rate: float | None = None, **rules: o
         Accepted("a", image(6), 0, 1, "7", 11, Facts(), 0),
         Finished("a", success(8, image=listed(8), facts=Facts())),
     ]
-    states = merge((record, True) for record in records)
+    states = merge((record, 1) for record in records)
     entries = [*(listed(number) for number in range(8)), listed(8, size_bytes=150)]
     entries[4] = listed(4, size_bytes=400)
     entries[7] = image(7)._replace(problem=bad)

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from deepo_beam.records import Accepted, Claimed, Finished, Reason, Released
 from deepo_beam.types import Facts
 
 
-def states(journal: Journal, bucket: int, covered: Collection[str]) -> dict[str, ImageState]:
+def states(journal: Journal, bucket: int, covered: Mapping[str, int]) -> dict[str, ImageState]:
     return states_of(journal.read_records(bucket), covered)
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_written_for_no_records(journal: Journal, store: MemoryStore)
 
 
 def test_a_bucket_without_segments_is_empty(journal: Journal) -> None:
-    assert (journal.segments(3), states(journal, 3, ()), journal.read_records(3)) == ([], {}, {})
+    assert (journal.segments(3), states(journal, 3, {}), journal.read_records(3)) == ([], {}, {})
 
 
 def test_only_the_segments_of_the_bucket_are_listed_in_order(journal: Journal, store: MemoryStore) -> None:
@@ -106,7 +106,7 @@ def test_what_was_appended_is_read_back_by_segment(journal: Journal) -> None:
 def test_states_are_merged_over_segments_and_published_where_covered(journal: Journal) -> None:
     journal.append(0, SEGMENTS[0], [claim(1), done(1)])
     journal.append(0, SEGMENTS[1], [claim(2), done(2), claim(3)])
-    found = states(journal, 0, {SEGMENTS[0]})
+    found = states(journal, 0, {SEGMENTS[0]: 1})
     one, two, three = (found[image(number).image_id] for number in (1, 2, 3))
     assert (one.finished, one.published, one.to_publish) == (done(1), True, None)
     assert (two.published, two.to_publish) == (False, done(2))
@@ -115,9 +115,9 @@ def test_states_are_merged_over_segments_and_published_where_covered(journal: Jo
 
 def test_writing_a_segment_again_changes_nothing(journal: Journal) -> None:
     journal.append(0, SEGMENTS[0], [claim(1)])
-    before = states(journal, 0, ())
+    before = states(journal, 0, {})
     journal.append(0, SEGMENTS[0], [claim(1)])
-    assert states(journal, 0, ()) == before
+    assert states(journal, 0, {}) == before
 
 
 def test_segments_that_are_compacted_while_they_are_read_are_read_in_their_new_place(
@@ -151,7 +151,7 @@ def test_a_segment_that_is_listed_for_ever_but_missing_is_an_error_that_names_it
     ghost = f"{journal.bucket_folder(0)}/{SEGMENTS[0]}"
     store.ghosts.add(ghost)
     with pytest.raises(StorageError, match=f"{ghost} is listed, but was missing 5 times"):
-        states(journal, 0, ())
+        states(journal, 0, {})
     assert len(store.reads) == 5
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_segment_is_an_error_that_names_it(journal: Journal, store: Me
     damaged = f"{journal.bucket_folder(0)}/{SEGMENTS[1]}"
     store.objects[damaged] = data
     with pytest.raises(StorageError, match=rf"{damaged} \({len(data)} bytes\) cannot be read: not a readable"):
-        states(journal, 0, ())
+        states(journal, 0, {})
 
 
 def test_an_error_of_the_store_is_not_hidden(journal: Journal, store: MemoryStore) -> None:
@@ -171,7 +171,7 @@ def test_an_error_of_the_store_is_not_hidden(journal: Journal, store: MemoryStor
     journal.append(0, SEGMENTS[0], [claim(0)])
     store.on_read = refuse
     with pytest.raises(StorageError, match="input/output error"):
-        states(journal, 0, ())
+        states(journal, 0, {})
 
 
 def test_the_journal_of_a_local_output_can_be_queried_with_duckdb(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_journal_of_a_local_output_can_be_queried_with_duckdb(tmp_path: Path
     accepted = Accepted(RUN, image(2), 0, 1, "7", 11, Facts(), 1_760_000_000_000_000)
     journal.append(3, SEGMENTS[0], [claim(1), Released(RUN, image(1).image_id, 0, 1, sent=True)])
     journal.append(42, SEGMENTS[1], [accepted, Finished(RUN, success(3)), Finished(RUN, failure(4))])
-    assert list(states(journal, 42, ())) == [image(number).image_id for number in (2, 3, 4)]
+    assert list(states(journal, 42, {})) == [image(number).image_id for number in (2, 3, 4)]
 
     query = """
         select bucket::int, kind, attributes['site'], epoch_us(recorded_at), error_code

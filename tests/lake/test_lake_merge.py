@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given
@@ -30,7 +31,7 @@ def finished(result: ImageResult, run: str = "run-a", generation: int = 0, **cha
 
 
 def state(*records: Record, published: tuple[Record, ...] = ()) -> ImageState:
-    entries = [(record, False) for record in records] + [(record, True) for record in published]
+    entries = [(record, None) for record in records] + [(record, 1) for record in published]
     return merge(entries)[ID]
 
 
@@ -46,8 +47,7 @@ def test_order_and_repetition_of_records_change_nothing(entries: list, rng: rand
 
 @given(some_entries, st.integers(0, 14))
 def test_a_record_that_also_stands_in_a_compacted_segment_counts_once(entries: list, cut: int) -> None:
-    compacted = [(record, covered) for record, covered in entries[:cut]]
-    assert merge(entries + compacted) == merge(entries)
+    assert merge(entries + entries[:cut]) == merge(entries)
 
 
 @given(some_entries)
@@ -60,18 +60,14 @@ def test_images_do_not_influence_each_other(entries: list) -> None:
 
 
 @given(some_entries)
-def test_what_is_published_is_never_published_again(entries: list) -> None:
+def test_what_is_published_is_never_published_again_but_for_labels_after_a_failure(entries: list) -> None:
     for image_id, merged in merge(entries).items():
         outcome = merged.to_publish
-        newest = max(
-            (r.generation for r, _ in entries if isinstance(r, Finished) and r.image_id == image_id),
-            default=-1,
-        )
-        in_tables = any(
-            covered
-            for record, covered in entries
-            if isinstance(record, Finished) and (record.image_id, record.generation) == (image_id, newest)
-        )
+        outcomes = [(r, n) for r, n in entries if isinstance(r, Finished) and r.image_id == image_id]
+        newest = max((record.generation for record, _ in outcomes), default=-1)
+        of_newest = [(record, number) for record, number in outcomes if record.generation == newest]
+        labelled = [entry for entry in of_newest if entry[0].result.status is not Status.FAILED]
+        in_tables = any(number is not None for _, number in labelled or of_newest)
         assert (outcome is None) == (newest < 0 or in_tables)
         assert outcome is None or outcome.generation == newest
 
@@ -149,13 +145,27 @@ def test_of_the_tasks_of_one_attempt_the_smallest_number_is_polled() -> None:
     assert state(accepted(1, "10"), accepted(1, "9")).accepted == accepted(1, "9")
 
 
-def test_published_stands_over_success_and_success_over_failure_and_then_the_smallest_task_id() -> None:
+def test_success_stands_over_failure_and_then_what_is_published_and_then_the_smallest_task_id() -> None:
     failed = finished(failure(), task_id="1")
     tenth, ninth = finished(success(), task_id="10"), finished(success(), task_id="9")
     assert state(failed, tenth, ninth).finished == ninth
     assert state(failed, tenth).finished == tenth
-    shown = state(tenth, ninth, published=(failed,))
-    assert (shown.finished, shown.published, shown.to_publish, shown.duplicates) == (failed, True, None, 2)
+    shown = state(ninth, failed, published=(tenth,))
+    assert (shown.finished, shown.published, shown.to_publish, shown.duplicates) == (tenth, True, None, 2)
+
+
+def test_labels_that_come_after_a_failure_was_published_are_published_too() -> None:
+    failed, late = finished(failure()), finished(success())
+    seen = state(late, published=(failed,))
+    assert (seen.finished, seen.published, seen.to_publish, seen.failed_attempts) == (late, False, late, 0)
+    assert state(published=(failed, late)).to_publish is None
+
+
+@given(st.permutations([1, 2, 3]), st.sampled_from([success, failure]))
+def test_of_outcomes_that_are_all_covered_that_of_the_first_publish_stands(numbers: list, make: Callable) -> None:
+    outcomes = [finished(make(), task_id=task_id) for task_id in ("8", "9", "10")]
+    merged = merge(zip(outcomes, numbers, strict=True))[ID]
+    assert (merged.finished, merged.published) == (outcomes[numbers.index(1)], True)
 
 
 def test_a_new_generation_starts_afresh_and_keeps_the_last_outcome_at_hand() -> None:

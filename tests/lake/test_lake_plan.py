@@ -35,7 +35,7 @@ def finished(result: ImageResult, run: str = EARLIER) -> Finished:
 
 
 def states(*records: Record) -> dict[str, ImageState]:
-    return merge((record, False) for record in records)
+    return merge((record, None) for record in records)
 
 
 def plan(entries: list[ImageRef], *records: Record, **changes: object) -> list[PlannedEntry]:
@@ -298,7 +298,7 @@ def listed(**changes: object) -> ImageRef:
 def known(*records: Record, covered: bool = True, now: ImageRef | None = None, **rules: object) -> PlannedEntry:
     """What is planned for an image that was labelled when it was listed as ``LISTED``."""
     result = success(image=listed())
-    found = merge((record, covered) for record in (finished(result), *records))
+    found = merge((record, 1 if covered else None) for record in (finished(result), *records))
     (planned,) = plan_bucket([now or listed()], found, PlanRules(THIS, **rules))
     return planned
 
@@ -329,7 +329,7 @@ def test_what_a_listing_does_not_say_has_not_changed(unsaid: dict[str, None]) ->
 
 def test_a_size_that_nobody_knew_when_it_was_labelled_is_no_change() -> None:
     by_url = finished(success(image=image(modified_us=1_000, size_bytes=None), facts=Facts()))
-    (planned,) = plan_bucket([listed()], merge([(by_url, True)]), PlanRules(THIS))
+    (planned,) = plan_bucket([listed()], merge([(by_url, 1)]), PlanRules(THIS))
     assert planned.disposition is Disposition.REUSED
 
 
@@ -342,14 +342,14 @@ def test_an_image_that_was_found_unchanged_under_a_new_time_is_not_read_for_it_a
 
 def test_a_changed_image_whose_bytes_were_never_read_here_is_labelled_at_once() -> None:
     by_url = finished(success(image=listed(), facts=Facts()))
-    (planned,) = plan_bucket([listed(modified_us=5)], merge([(by_url, True)]), PlanRules(THIS))
+    (planned,) = plan_bucket([listed(modified_us=5)], merge([(by_url, 1)]), PlanRules(THIS))
     assert planned.disposition is Disposition.LABEL
     assert planned.labelling == Labelling(listed(modified_us=5), generation=1, labelled_us=success().finished_us)
 
 
 def test_a_failed_image_that_is_not_tried_again_is_compared_when_it_is_listed_otherwise() -> None:
     spoiled = finished(failure(image=listed(), failure=FOR_GOOD))
-    found = merge([(spoiled, True)])
+    found = merge([(spoiled, 1)])
     (same,) = plan_bucket([listed()], found, PlanRules(THIS))
     (other,) = plan_bucket([listed(size_bytes=5)], found, PlanRules(THIS))
     assert (same.disposition, other.disposition) == (Disposition.SKIPPED, Disposition.COMPARE)
@@ -376,7 +376,7 @@ def test_known_images_are_labelled_again_only_on_request(relabel: str, version: 
 def test_an_image_without_a_known_version_is_not_outdated() -> None:
     unpinned = finished(success(image=listed(), model_version_id=None))
     rules = PlanRules(THIS, relabel="outdated", model_version_id=12)
-    (planned,) = plan_bucket([listed()], merge([(unpinned, True)]), rules)
+    (planned,) = plan_bucket([listed()], merge([(unpinned, 1)]), rules)
     assert planned.disposition is Disposition.REUSED
 
 

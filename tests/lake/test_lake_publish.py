@@ -23,6 +23,7 @@ from deepo_beam.lake.publish import (
     encode_intent,
     is_published,
     load_intents,
+    next_number,
     plan_publish,
     run_uri,
     write_intent,
@@ -65,10 +66,10 @@ def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 
         store.objects |= listed.objects
         listing = read_listing(OUT, run_id, bucket, store)
         tallies.append(
-            tally_bucket(bucket, listing, History({}, records), covered=covered.get(bucket, ()), run_id=run_id)
+            tally_bucket(bucket, listing, History({}, records), covered=covered.get(bucket, {}), run_id=run_id)
         )
     summary = summarise(tallies, [], run_id=run_id, output=OUT, model="spec echo-v1", model_version_id=11, seconds=2.0)
-    return write_intent(OUT, plan_publish(tallies, summary, first=not finished), store)
+    return write_intent(OUT, plan_publish(tallies, summary, number=next_number(finished)), store)
 
 
 def publish(store: KillableStore, run_id: str) -> Summary:
@@ -340,7 +341,7 @@ SUMMARY = Summary("run-a", OUT, "spec echo-v1", 11)
 
 def test_an_intent_that_exists_stands() -> None:
     store = KillableStore()
-    first = Intent("run-a", {0: ("s1",)}, ((0,),), SUMMARY)
+    first = Intent("run-a", 1, {0: ("s1",)}, ((0,),), SUMMARY)
     other = replace(first, segments={0: ("s1", "s2")}, summary=replace(SUMMARY, listed=5))
     assert write_intent(OUT, first, store) == first
     assert write_intent(OUT, other, store) == first
@@ -349,41 +350,49 @@ def test_an_intent_that_exists_stands() -> None:
 
 def test_an_intent_is_read_back_as_it_was_written() -> None:
     summary = replace(SUMMARY, listed=3, stopped="a signal", errors_by_code={"throttled": 1}, throttled_s=1.5)
-    intent = Intent("run-a", {0: ("s1", "s2"), 12: ()}, ((0, 12), ()), summary)
+    intent = Intent("run-a", 1, {0: ("s1", "s2"), 12: ()}, ((0, 12), ()), summary)
     assert decode_intent(encode_intent(intent)) == intent
 
 
 def test_shards_are_shared_out_by_rows_and_hold_whole_buckets() -> None:
     half = ROWS_PER_SHARD // 2
     tallies = [bucket_tally(3, 10, half), bucket_tally(0, half - 10, 10), bucket_tally(1, half), bucket_tally(2, 1)]
-    intent = plan_publish(tallies, SUMMARY, first=True)
+    intent = plan_publish(tallies, SUMMARY, number=1)
     assert intent.shards == ((0, 1), (2, 3))
 
 
 def test_a_bucket_larger_than_a_shard_is_one_shard() -> None:
     tallies = [bucket_tally(0, 1), bucket_tally(1, 2 * ROWS_PER_SHARD), bucket_tally(2, 1)]
-    assert plan_publish(tallies, SUMMARY, first=False).shards == ((0,), (1,), (2,))
+    assert plan_publish(tallies, SUMMARY, number=2).shards == ((0,), (1,), (2,))
 
 
 def test_no_shard_without_rows_comes_before_a_first_bucket_that_is_larger_than_a_shard() -> None:
     tallies = [bucket_tally(0, 2 * ROWS_PER_SHARD), bucket_tally(1, 1)]
-    assert plan_publish(tallies, SUMMARY, first=True).shards == ((0,), (1,))
+    assert plan_publish(tallies, SUMMARY, number=1).shards == ((0,), (1,))
 
 
 def test_buckets_with_nothing_to_publish_are_in_no_shard_but_are_covered() -> None:
-    intent = plan_publish([bucket_tally(0, 0), bucket_tally(1, 2), bucket_tally(2, 0, 0, ())], SUMMARY, first=False)
+    intent = plan_publish([bucket_tally(0, 0), bucket_tally(1, 2), bucket_tally(2, 0, 0, ())], SUMMARY, number=2)
     assert intent.shards == ((1,),)
     assert intent.segments == {0: ("s",), 1: ("s",)}
 
 
-@pytest.mark.parametrize(("first", "shards"), [(True, ((),)), (False, ())])
-def test_only_the_first_publish_has_a_shard_without_rows(first: bool, shards: tuple) -> None:
-    assert plan_publish([bucket_tally(0, 0)], SUMMARY, first=first).shards == shards
+@pytest.mark.parametrize(("number", "shards"), [(1, ((),)), (2, ())])
+def test_only_the_first_publish_has_a_shard_without_rows(number: int, shards: tuple) -> None:
+    assert plan_publish([bucket_tally(0, 0)], SUMMARY, number=number).shards == shards
 
 
-def test_coverage_is_the_union_over_intents() -> None:
-    intents = [Intent("a", {0: ("x",), 1: ("y",)}, (), SUMMARY), Intent("b", {0: ("z",)}, (), SUMMARY)]
-    assert coverage(intents) == {0: frozenset({"x", "z"}), 1: frozenset({"y"})}
+def test_coverage_is_the_union_over_intents_with_the_first_publish_of_each_segment() -> None:
+    first, second = Intent("z", 1, {0: ("x",), 1: ("y",)}, (), SUMMARY), Intent("a", 2, {0: ("x", "z")}, (), SUMMARY)
+    assert coverage([second, first]) == coverage([first, second]) == {0: {"x": 1, "z": 2}, 1: {"y": 1}}
+
+
+def test_publishes_are_numbered_in_their_order_whatever_the_runs_are_called() -> None:
+    store = KillableStore()
+    for run_id in ("run-c", "run-a", "run-b"):
+        publish(store, run_id)
+    numbers = {intent.run_id: intent.number for intent in load_intents(OUT, store)[0]}
+    assert numbers == {"run-c": 1, "run-a": 2, "run-b": 3}
 
 
 def test_intents_are_told_apart_by_the_mark_of_success() -> None:

@@ -17,7 +17,7 @@ from deepo_beam.lake.tally import known_of, states_of, tally_bucket
 from deepo_beam.records import Claimed, Finished, Noted, Reason, Record
 
 OUT, OLD, NEW = "mem://out", "old.parquet", "new.parquet"
-COVERED = frozenset({OLD})
+COVERED = {OLD: 1}
 LISTED = {"size_bytes": 4, "modified_us": 5}
 
 

@@ -44,14 +44,14 @@ def accepted(number: int = 0, attempt: int = 1, run: str = THIS) -> Accepted:
 
 def tally(*records: Record, listing: list[ListedEntry] = [], published: tuple[Record, ...] = ()) -> BucketTally:  # noqa: B006 - never changed
     segments = {"new": list(records), "old": list(published)}
-    return tally_bucket(3, listing, History({}, segments), covered={"old"}, run_id=THIS)
+    return tally_bucket(3, listing, History({}, segments), covered={"old": 1}, run_id=THIS)
 
 
 # --- the identity ------------------------------------------------------------------------------------
 
 
 def test_an_empty_bucket_adds_nothing() -> None:
-    seen = tally_bucket(3, [], NO_HISTORY, covered=(), run_id=THIS)
+    seen = tally_bucket(3, [], NO_HISTORY, covered={}, run_id=THIS)
     assert (seen.bucket, seen.segments, seen.images, seen.labels, +seen.counts) == (3, (), 0, 0, Counter())
 
 
@@ -114,7 +114,7 @@ def test_the_rows_of_labels_are_counted_as_the_table_will_have_them() -> None:
 
 
 def test_segments_that_are_covered_give_nothing_to_publish() -> None:
-    states = states_of({"old": [finished(success(0))], "new": [finished(success(1))]}, {"old"})
+    states = states_of({"old": [finished(success(0))], "new": [finished(success(1))]}, {"old": 1})
     assert [state.image_id for state in to_publish(states)] == [image(1).image_id]
 
 
@@ -189,9 +189,9 @@ def test_every_entry_of_a_listing_has_exactly_one_outcome(
     before = [record for record in before if record.run_id == EARLIER]
     during = [record for record in during if record.run_id == THIS]
     images = [image(number, line=line) for line, number in enumerate(entries)]
-    planned = plan_bucket(images, states_of({"a": before}, ()), PlanRules(THIS, retry=retry))
+    planned = plan_bucket(images, states_of({"a": before}, {}), PlanRules(THIS, retry=retry))
     listing = [ListedEntry(entry.image.image_id, entry.disposition, entry.conflict) for entry in planned]
-    seen = tally_bucket(3, listing, History({}, {"a": before, "b": during}), covered={"a"}, run_id=THIS)
+    seen = tally_bucket(3, listing, History({}, {"a": before, "b": during}), covered={"a": 1}, run_id=THIS)
     assert seen.counts["listed"] == len(entries) == sum(seen.counts[name] for name in OUTCOMES)
     assert seen.counts["failed"] == seen.errors_by_code.total()
     assert seen.counts["reused"] == seen.versions.total()
@@ -215,10 +215,10 @@ def test_the_tallies_of_two_buckets_add_up_to_that_of_both_together(ones: list[R
         for records in (ones, others)
     ]
     apart = [
-        tally_bucket(0, listing, History({}, {"s": records}), covered=(), run_id=THIS)
+        tally_bucket(0, listing, History({}, {"s": records}), covered={}, run_id=THIS)
         for listing, records in zip(listings, (ones, others), strict=True)
     ]
-    both = tally_bucket(0, listings[0] + listings[1], History({}, {"s": ones + others}), covered=(), run_id=THIS)
+    both = tally_bucket(0, listings[0] + listings[1], History({}, {"s": ones + others}), covered={}, run_id=THIS)
     assert both.images == sum(part.images for part in apart)
     assert both.labels == sum(part.labels for part in apart)
     for name in ("counts", "billed_twice", "errors_by_code", "versions"):
@@ -264,7 +264,7 @@ def test_of_two_calls_of_which_one_was_refused_the_later_one_is_told_with_its_re
 def test_an_image_that_was_compared_and_has_not_changed_is_known(result: ImageResult, run: str, count: str) -> None:
     records = [Finished(EARLIER, result), Noted(run, result.image.image_id, 0, 1, 2)]
     listing = [ListedEntry(result.image.image_id, Disposition.COMPARE, conflict=False)]
-    tally = tally_bucket(0, listing, History({}, {"a": records}), covered={"a"}, run_id=THIS)
+    tally = tally_bucket(0, listing, History({}, {"a": records}), covered={"a": 1}, run_id=THIS)
     assert tally.counts[count] == 1
     assert sum(tally.counts[name] for name in OUTCOMES) == 1
 

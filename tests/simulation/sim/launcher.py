@@ -191,7 +191,7 @@ class Launcher(Actor):
         covered = publish.coverage(publish.load_intents(OUTPUT, self.view)[0])
         work = {}
         for bucket, images in buckets.items():
-            before = covered.get(bucket, frozenset())
+            before = covered.get(bucket, {})
             history = Journal(OUTPUT, self.view).read_history(bucket, before)
             planned = plan.plan_bucket(images, tally.known_of(history, before), self.info.rules)
             work[bucket] = sum(entry.labelling is not None for entry in planned)
@@ -237,7 +237,9 @@ class Launcher(Actor):
             max_calls=scenario.max_calls,
         )
         self._check_held()
-        intent = publish.write_intent(OUTPUT, publish.plan_publish(tallies, known, first=not done), view)
+        intent = publish.write_intent(
+            OUTPUT, publish.plan_publish(tallies, known, number=publish.next_number(done)), view
+        )
         files = []
         for number in range(len(intent.shards)):
             self._check_held()
@@ -245,12 +247,12 @@ class Launcher(Actor):
         self._check_held()
         return complete.complete(OUTPUT, intent, files, view, seconds=1.0)
 
-    def _tally(self, bucket: int, covered: Mapping[int, frozenset[str]]) -> tally.BucketTally:
+    def _tally(self, bucket: int, covered: Mapping[int, Mapping[str, int]]) -> tally.BucketTally:
         try:
             listed = listing.read_listing(OUTPUT, self.name, bucket, self.view)
         except ObjectNotFoundError:
             listed = []
-        before = covered.get(bucket, frozenset())
+        before = covered.get(bucket, {})
         history = Journal(OUTPUT, self.view).read_history(bucket, before, tally.COUNTED)
         return tally.tally_bucket(bucket, listed, history, covered=before, run_id=self.name)
 

@@ -183,7 +183,7 @@ def _deletes_first(original: Any, journal_: Any, bucket: int, covered: Any) -> i
     segments = journal_.read_records(bucket)
     for name in names:
         journal_.delete(bucket, name)
-    records = compact.essential(record for name in names for record in segments[name])
+    records = compact.essential(journal.numbered({name: segments[name] for name in names}, covered))
     journal_.append(bucket, f"{'0' * 16}{journal.COMPACTED}", records)
     return len(names)
 
@@ -201,8 +201,20 @@ def _drops_failures(original: Any, records: list[Any]) -> list[Any]:
 
 
 def _uncovered_first(original: Any, entry: Any) -> Any:
-    finished, covered = entry
-    return original((finished, not covered))
+    return (entry[1] is not None, original(entry))
+
+
+def _covered_first(original: Any, entry: Any) -> Any:
+    return (entry[1] is None, original(entry))
+
+
+def _covered_at_once(original: Any, entry: Any) -> Any:
+    finished, number = entry
+    return original((finished, number and 0))
+
+
+def _as_if_new(segments: Any, covered: Any) -> Iterator[Any]:
+    return journal.numbered(segments, {})
 
 
 def _only_unanswered(self: Any) -> int:
@@ -213,13 +225,13 @@ MUTANTS = (
     Mutant("a call goes out before its claim is durable", 0, _patched(Ledger, "next_claims", _claims_at_once)),
     Mutant("a failed write counts as durable", 7, _patched(Core, "flush_failed", _as_if_written)),
     Mutant("a bundle ends before its facts are durable", 1, _value(Core, "durable", lambda self, owner: True)),
-    Mutant("a retry uses the claim of the call before", 12, _patched(Core, "_enqueue", _used_without_a_claim)),
+    Mutant("a retry uses the claim of the call before", 9, _patched(Core, "_enqueue", _used_without_a_claim)),
     Mutant("the window is ignored", 0, _value(Core, "_window_has_room", lambda self, now: True)),
     Mutant("one call too many may be saved up", 7, _value(rate, "bucket_depth", lambda rate: 2.0)),
     Mutant("the breaker never opens", 27, _patched(Breaker, "failed", _never_opens)),
-    Mutant("a 429 is a failure like any other", 27, _patched(Core, "_throttled", _as_any_failure)),
+    Mutant("a 429 is a failure like any other", 12, _patched(Core, "_throttled", _as_any_failure)),
     Mutant("a revoked key fails the image", 26, _patched(Core, "refused", _charged)),
-    Mutant("reposts have no limit", 175, _patched(core, "may_repost", _without_limit)),
+    Mutant("reposts have no limit", 189, _patched(core, "may_repost", _without_limit)),
     Mutant("reruns have no limit", 9, _patched(core, "may_rerun", _rerun_without_limit)),
     Mutant("a stuck task is posted again", 93, _patched(Tasks, "_judge_age", _stuck_is_lost)),
     Mutant("a poll without an answer loses its tasks", 0, _patched(Core, "poll_failed", _unanswered_is_lost)),
@@ -230,19 +242,21 @@ MUTANTS = (
     Mutant("a retry costs no budget", 4, _value(Budget, "claim", lambda self, job: True)),
     Mutant("an allotment forgets what was claimed", 5, _value(tally, "calls_left", lambda calls, segments, run: calls)),
     Mutant("claims in doubt are forgotten", 557, _patched(plan, "_unfinished", _doubts_nothing)),
-    Mutant("an open task is not polled first", 9, _patched(plan, "_unfinished", _posts_first)),
-    Mutant("a failed call that was billed is forgotten", 9, _patched(plan, "_failed_again", _innocent)),
+    Mutant("an open task is not polled first", 5, _patched(plan, "_unfinished", _posts_first)),
+    Mutant("a failed call that was billed is forgotten", 0, _patched(plan, "_failed_again", _innocent)),
     Mutant(
         "accepted tasks are not taken to be billed",
-        9,
+        0,
         _value(merge._Generation, "maybe_billed", property(_only_unanswered)),
     ),
     Mutant("duplicates are labelled", 2, _patched(plan, "plan_bucket", _one_by_one)),
     Mutant("changed files are known", 3, _value(plan, "_may_have_changed", lambda image, outcome, rules: False)),
-    Mutant("a zombie's outcome stands over the published one", 8, _patched(merge, "_finished_order", _uncovered_first)),
+    Mutant("a zombie's outcome stands over the published one", 8, _patched(merge, "standing_order", _uncovered_first)),
+    Mutant("labels that come late are passed over", 315, _patched(merge, "standing_order", _covered_first)),
+    Mutant("which outcome was published first is forgotten", 223, _patched(merge, "standing_order", _covered_at_once)),
     Mutant("overlapping calls are not counted", 4, _value(tally, "_overlapping", lambda maybe_billed, covered: 0)),
     Mutant("no listing is written", 7, _value(listing, "write_listing", lambda *arguments: None)),
-    Mutant("what is published is published again", 0, _value(tally, "is_covered", lambda name, covered: False)),
+    Mutant("what is published is published again", 0, _value(tally, "numbered", _as_if_new)),
     Mutant("shards are written without an intent", 0, _patched(publish, "write_intent", _intent_in_memory)),
     Mutant("_SUCCESS is written before the manifest", 0, _patched(complete, "commit", _success_first)),
     Mutant("_SUCCESS is written before the last shard", 0, _patched(publish, "write_shard", _shard_later)),
@@ -250,6 +264,7 @@ MUTANTS = (
     Mutant("compaction deletes before it writes", 2, _patched(compact, "compact_bucket", _deletes_first)),
     Mutant("compaction drops the newest labels", 2, _patched(compact, "_essential_of_image", _drops_labels)),
     Mutant("compaction drops what failed", 2, _patched(compact, "_essential_of_image", _drops_failures)),
+    Mutant("compaction keeps what was passed over", 427, _value(compact, "_standing", list)),
     # the lease
     Mutant("posts ask for no lease", 13, _value(heartbeat.Heartbeat, "lease_left_s", lambda self: 1.0)),
     Mutant("a silent process is dropped before its lease is over", 513, _value(lease, "DROP_S", 2.0)),
@@ -257,7 +272,7 @@ MUTANTS = (
     Mutant("the rate is not shared", 13, _value(Core, "share_rate", lambda self, sharers: None)),
     Mutant("a budget is pooled over several processes", 821, _patched(Budget, "__init__", _pooled)),
     # Once in the code, and found here:
-    Mutant("an image is claimed before it is compared", 50, _patched(Core, "_promote", _claimed_before_compared)),
+    Mutant("an image is claimed before it is compared", 81, _patched(Core, "_promote", _claimed_before_compared)),
     Mutant(
         "all that share a rate may save up a whole call", 13, _patched(rate.TokenBucket, "share", _a_whole_call_each)
     ),

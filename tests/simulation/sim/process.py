@@ -79,7 +79,7 @@ class Process(Actor):
             rng=random.Random(self.rng.random()),
         )
         self.attempts: list[Attempt] = []
-        self._covered: Mapping[int, frozenset[str]] | None = None
+        self._covered: Mapping[int, Mapping[str, int]] | None = None
         self._owners = 0
         self._wake_at = _NEVER
         self._pumping = False
@@ -165,7 +165,7 @@ class Process(Actor):
             self._join()
             self._covered = publish.coverage(publish.load_intents(OUTPUT, self._view)[0])
         self.life.truth.plans(self, bucket)
-        covered = self._covered.get(bucket, frozenset())
+        covered = self._covered.get(bucket, {})
         history = Journal(OUTPUT, self._view).read_history(bucket, covered)
         planned = plan.plan_bucket(images, tally.known_of(history, covered), self.run.rules)
         listing.write_listing(OUTPUT, self.run.run_id, bucket, planned, self._view)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deepo_beam.engine.rate import bucket_depth
 from deepo_beam.errors import ErrorCode
+from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.publish import coverage, load_intents
 from deepo_beam.lake.summary import Summary
+from deepo_beam.lake.tally import states_of
 from deepo_beam.records import Finished
 from deepo_beam.types import Status
+from sim.clock import Actor
 from sim.files import rows_of
 from sim.process import OUTPUT
 from sim.service import label_of
+from sim.store import InstantView
 
 if TYPE_CHECKING:
     from sim.life import Life
 
+_Labelling = tuple[int, bool]  # its generation, and whether it came to labels: these may follow a failure
 _CALLS_IN_A_WINDOW = 60
 KINDS = {"in_doubt", "answer_unknown", "task_lost", "task_error", "overlap"}
 
@@ -48,35 +55,61 @@ def _summaries(life: Life) -> list[Summary]:
 
 def _nothing_lost_or_twice(life: Life) -> None:
     rows: dict[str, list[tuple]] = {"images": [], "labels": [], "errors": []}
+    runs: list[str] = []  # of each row of images
     for uri, data in life.store.objects.items():
-        table = uri.removeprefix(f"{OUTPUT}/").partition("/")[0]
+        table, _, path = uri.removeprefix(f"{OUTPUT}/").partition("/")
         if table in rows:
             rows[table] += rows_of(table, data)
+            runs += [path.partition("/")[0]] * (len(rows["images"]) - len(runs))
     known = life.truth.outcomes()
-    published: defaultdict[str, dict[int, Finished]] = defaultdict(dict)
+    published: defaultdict[str, dict[_Labelling, Finished]] = defaultdict(dict)
+    rows_of_labelling: defaultdict[tuple[str, int], list[tuple[str, bool]]] = defaultdict(list)
     labels, errors = Counter[tuple](), Counter[tuple]()
-    for image_id, status, finished_us, task_id in rows["images"]:
+    for run, (image_id, status, finished_us, task_id) in sorted(zip(runs, rows["images"], strict=True)):
         finished = known.get((image_id, finished_us, task_id or ""))
         assert finished is not None, f"a row of {image_id} that no record made"
         assert finished.result.status.value == status, f"{image_id} was {finished.result.status}, not {status}"
-        assert finished.generation not in published[image_id], f"{image_id} is published twice"
-        published[image_id][finished.generation] = finished
+        rows_of_labelling[image_id, finished.generation].append((run, status != "failed"))
+        published[image_id][finished.generation, status != "failed"] = finished
         if status == "failed":
             assert finished.result.failure is not None
             errors[image_id, finished_us, finished.result.failure.code.value] += 1
         if status == "succeeded":
             labels[image_id, finished_us, _answer(life, finished)] += 1
+    for (image_id, _), found in rows_of_labelling.items():
+        assert _published_once(found), f"{image_id} is published twice"
     assert Counter(rows["labels"]) == labels, f"labels {Counter(rows['labels'])}, not {labels}"
     assert Counter(rows["errors"]) == errors, f"errors {Counter(rows['errors'])}, not {errors}"
-    succeeded: defaultdict[str, int] = defaultdict(int)
+    succeeded: defaultdict[str, _Labelling] = defaultdict(lambda: (0, False))
     for record in known.values():
         if record.result.status is not Status.FAILED:
-            succeeded[record.image_id] = max(record.generation, succeeded[record.image_id])
+            succeeded[record.image_id] = max((record.generation, True), succeeded[record.image_id])
     for image in life.entries:
         assert published[image.image_id], f"{image.image_id} is in no table"
         newest = max(published[image.image_id])
         assert newest >= succeeded[image.image_id], f"the newest labels of {image.image_id} are in no table"
         _up_to_date(life, published[image.image_id][newest])
+    _known_as_published(life, published)
+
+
+def _published_once(rows: Sequence[tuple[str, bool]]) -> bool:
+    """By one run; or a failure by one, and labels that came late by another after it."""
+    if len(rows) == 1:
+        return True
+    (first, labelled), (second, labelled_late), *others = rows
+    return first < second and not labelled and labelled_late and not others
+
+
+def _known_as_published(life: Life, published: Mapping[str, Mapping[_Labelling, Finished]]) -> None:
+    """What the journal takes to be in the tables is what they hold: later runs decide by it."""
+    view = InstantView(life.store, Actor("judge"), lambda actor: None)
+    covered = coverage(load_intents(OUTPUT, view)[0])
+    for bucket in range(life.scenario.buckets):
+        for image_id, state in states_of(Journal(OUTPUT, view).read_records(bucket), covered.get(bucket, {})).items():
+            if state.finished is not None and state.published:
+                labelling = (state.generation, state.finished.result.status is not Status.FAILED)
+                row = published[image_id].get(labelling)
+                assert row == state.finished, f"{image_id} is not in the tables as the journal has it"
 
 
 def _answer(life: Life, finished: Finished) -> str:
