@@ -187,16 +187,18 @@ class Journal:
         segments = self._open_segments(bucket)
         in_tables = {name for name in segments if is_covered(name, covered)}
         keys = []
-        for name, segment in segments.items():
+        for name, segment in segments.items() if in_tables else ():
             with self._named_damage(bucket, name, segment):
                 keys.append(keys_of(segment, is_covered=name in in_tables))
-        ids = settled_ids(keys)
+        ids = settled_ids(keys) if keys else None
         settled: dict[str, Settled] = {}
         records: dict[str, list[Record]] = {}
         for name, segment in segments.items():
             with self._named_damage(bucket, name, segment):
-                settled |= outcomes_of(segment, ids) if name in in_tables else {}
-                records[name] = decode_segment(segment, kinds, without=ids if name in in_tables else None)
+                without = ids if name in in_tables else None
+                if without is not None:
+                    settled |= outcomes_of(segment, without)
+                records[name] = decode_segment(segment, kinds, without=without)
         return History(settled, records)
 
     def _open_segments(self, bucket: int) -> dict[str, Segment]:

@@ -32,9 +32,6 @@ _OUTCOME = (
     "size_bytes",
     "listed_modified_at",
 )
-_NO_KEYS = pa.schema(
-    [("image_id", pa.string()), ("generation", pa.int32()), ("plain", pa.bool_()), ("labelled", pa.int32())]
-).empty_table()
 
 
 class Settled(NamedTuple):
@@ -103,10 +100,10 @@ def settled_ids(keys: Sequence[pa.Table]) -> pa.ChunkedArray:
     Images with notes are left out.
 
     Args:
-        keys: from :func:`keys_of`, of all segments of a bucket.
+        keys: from :func:`keys_of`, of all segments of a bucket, of one at least.
     """
     images = (
-        pa.concat_tables([_NO_KEYS, *keys])
+        pa.concat_tables(keys)
         .group_by("image_id")
         .aggregate([("plain", "min"), ("labelled", "sum"), ("generation", "min"), ("generation", "max")])
     )
