@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from deepo_beam.identity import bucket_of
@@ -36,32 +38,40 @@ class GroupImagesByBucket(beam.PTransform[PCollection[ImageRef], PCollection[tup
 
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Batches of a bundle first, then a shuffle."""
-        batch = beam.ParDo(_BatchByBucketFn(self._buckets)).with_output_types(tuple[int, ImageBatch])
+        batched = tuple[int, ImageBatch]
+        if images.windowing.windowfn == GlobalWindows():
+            batch = beam.ParDo(_BatchByBucketFn(self._buckets)).with_output_types(batched)
+        else:
+            batch = beam.Map(_batch_of_one, self._buckets).with_output_types(batched)
         return images | "BatchByBucket" >> batch | "GroupByBucket" >> beam.GroupByKey()
 
 
 class _BatchByBucketFn(beam.DoFn):
+    """For one window: a ``DoFn`` that asks for the windows of its elements costs as much again as all that it does."""
+
     def __init__(self, buckets: int) -> None:
         self._buckets = buckets
 
     def start_bundle(self) -> None:
         """No image crosses bundles."""
-        self._held: dict[tuple[int, Any, Any], list[ImageRef]] = {}
+        self._held: defaultdict[int, list[ImageRef]] = defaultdict(list)
         self._count = 0
 
-    def process(
-        self, image: ImageRef, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
-    ) -> Iterable[WindowedValue]:
+    def process(self, image: ImageRef) -> Iterable[tuple[int, ImageBatch]]:
         """Hold the image; what is held goes on when it is much."""
-        self._held.setdefault((bucket_of(image.image_id, self._buckets), timestamp, window), []).append(image)
+        self._held[bucket_of(image.image_id, self._buckets)].append(image)
         self._count += 1
         return self._release() if self._count >= _IMAGES_HELD else ()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """The rest."""
-        return self._release()
+        return map(GlobalWindows.windowed_value, self._release())
 
-    def _release(self) -> Iterator[WindowedValue]:
-        held, self._held, self._count = self._held, {}, 0
-        for (bucket, timestamp, window), images in held.items():
-            yield WindowedValue((bucket, ImageBatch(images)), timestamp, (window,))
+    def _release(self) -> list[tuple[int, ImageBatch]]:
+        released = [(bucket, ImageBatch(images)) for bucket, images in self._held.items()]
+        self.start_bundle()
+        return released
+
+
+def _batch_of_one(image: ImageRef, buckets: int) -> tuple[int, ImageBatch]:
+    return bucket_of(image.image_id, buckets), ImageBatch((image,))
