@@ -31,12 +31,14 @@ class Intent:
 
     Attributes:
         run_id: whose partition is written.
+        journal: what is published, by the name of its folder.
         segments: covered segments by bucket.
         shards: buckets of each shard; shard k is ``part-<k>.parquet`` of every table.
         summary: of the run, as far as it was known then.
     """
 
     run_id: str
+    journal: str
     segments: Mapping[int, tuple[str, ...]]
     shards: tuple[tuple[int, ...], ...]
     summary: Summary
@@ -57,12 +59,14 @@ def is_published(output: str, run_id: str, store: Store = storage) -> bool:
 
 
 def load_intents(
-    output: str, store: Store = storage, *, tell: Callable[[DamagedError], None] | None = None
+    output: str, journal: str, store: Store = storage, *, tell: Callable[[DamagedError], None] | None = None
 ) -> tuple[list[Intent], list[Intent]]:
     """The intents that were completed, and those that were not; without those whose segments were compacted.
 
     Args:
         output: of the runs.
+        journal: in force. Intents of another one are left out: all it said was taken over, and whoever wrote one
+            since did not know.
         store: where it is.
         tell: hears of each that is damaged, which is then left out.
 
@@ -71,7 +75,7 @@ def load_intents(
         StorageError: they cannot be read.
     """
     folders = store.list_folders(store.join(output, "runs"))
-    run_ids = {folder.rpartition("/")[2] for folder in folders} - compacted_runs(output, store)
+    run_ids = {folder.rpartition("/")[2] for folder in folders} - (compacted_runs(output, journal, store) or set())
     done: list[Intent] = []
     left: list[Intent] = []
     for run_id in sorted(run_ids):
@@ -83,7 +87,7 @@ def load_intents(
                 raise
             tell(error)
             continue
-        if intent is not None:
+        if intent is not None and intent.journal == journal:
             (done if complete else left).append(intent)
     return done, left
 
@@ -99,26 +103,26 @@ def _load_intent(output: str, run_id: str, store: Store, *, complete: bool) -> I
     return intent
 
 
-def compacted_runs(output: str, store: Store = storage) -> set[str]:
-    """The complete runs of which every covered segment was compacted.
+def compacted_runs(output: str, journal: str, store: Store = storage) -> set[str] | None:
+    """The complete runs of which no covered segment stands in a journal any more; None: it has no such list.
 
     Raises:
         StorageError: they cannot be read.
     """
-    return read_document(_compacted_uri(output, store), store, _names_of, "list of compacted runs") or set()
+    return read_document(_compacted_uri(output, journal, store), store, _names_of, "list of compacted runs")
 
 
-def write_compacted_runs(output: str, run_ids: Iterable[str], store: Store = storage) -> None:
+def write_compacted_runs(output: str, journal: str, run_ids: Iterable[str], store: Store = storage) -> None:
     """Say that the intents of these runs need not be read any more.
 
     Raises:
         StorageError: it may or may not have been written.
     """
-    store.write_bytes(_compacted_uri(output, store), json.dumps(sorted(run_ids), indent=0).encode())
+    store.write_bytes(_compacted_uri(output, journal, store), json.dumps(sorted(run_ids), indent=0).encode())
 
 
-def _compacted_uri(output: str, store: Store) -> str:
-    return store.join(output, "journal", "compacted_runs.json")
+def _compacted_uri(output: str, journal: str, store: Store) -> str:
+    return store.join(output, journal, "compacted_runs.json")
 
 
 def coverage(intents: Iterable[Intent]) -> dict[int, frozenset[str]]:
@@ -130,12 +134,13 @@ def coverage(intents: Iterable[Intent]) -> dict[int, frozenset[str]]:
     return {bucket: frozenset(names) for bucket, names in covered.items()}
 
 
-def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, first: bool) -> Intent:
+def plan_publish(tallies: Sequence[BucketTally], summary: Summary, journal: str, *, first: bool) -> Intent:
     """Share out the rows. Pure.
 
     Args:
         tallies: of every bucket with something in it.
         summary: of the run.
+        journal: in force.
         first: nothing was published before: then the tables are made even if they are empty.
     """
     shards: list[tuple[int, ...]] = []
@@ -152,7 +157,7 @@ def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, first: boo
     if shard or (first and not shards):
         shards.append(tuple(shard))
     segments = {tally.bucket: tally.segments for tally in ordered if tally.segments}
-    return Intent(summary.run_id, segments, tuple(shards), summary)
+    return Intent(summary.run_id, journal, segments, tuple(shards), summary)
 
 
 def write_intent(output: str, intent: Intent, store: Store = storage) -> Intent:
@@ -184,7 +189,7 @@ def write_shard(
     Raises:
         StorageError: some of it may have been written; write it again.
     """
-    journal, shard = Journal(output, store), Shard()
+    journal, shard = Journal(output, intent.journal, store), Shard()
     for bucket in intent.shards[number]:
         shard.add(_publishable(journal, intent, bucket, covered.get(bucket, frozenset())))
     return shard.write(output, f"run_id={intent.run_id}/", number, store)
@@ -287,6 +292,7 @@ def decode_intent(data: bytes) -> Intent:
 def _intent_of(values: Any) -> Intent:
     return Intent(
         run_id=values["run_id"],
+        journal=values["journal"],
         segments={int(bucket): tuple(names) for bucket, names in values["segments"].items()},
         shards=tuple(tuple(shard) for shard in values["shards"]),
         summary=Summary(**values["summary"]),

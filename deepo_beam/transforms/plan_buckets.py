@@ -42,11 +42,12 @@ class PlanBucketFn(beam.DoFn):
         """What is published does not change while this run holds the output."""
         self._covered: dict[int, frozenset[str]] = {}
         if self._plan.output is not None:
-            self._covered = coverage(load_intents(self._plan.output, PATIENT)[0])
+            self._covered = coverage(load_intents(self._plan.output, self._plan.journal, PATIENT)[0])
 
     def read_journal(self, bucket: int) -> Segments:
         """All that is known of a bucket, by segment."""
-        return {} if self._plan.output is None else Journal(self._plan.output, PATIENT).read_records(bucket)
+        output, journal = self._plan.output, self._plan.journal
+        return {} if output is None else Journal(output, journal, PATIENT).read_records(bucket)
 
     def states(self, bucket: int, segments: Segments) -> dict[str, ImageState]:
         """The same by image."""

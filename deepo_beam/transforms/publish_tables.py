@@ -75,7 +75,7 @@ class _CoveredFn(beam.DoFn):
 
     def setup(self) -> None:
         """They do not change while this run holds the output."""
-        done, _ = load_intents(self._output, PATIENT)
+        done, _ = load_intents(self._output, self._plan.journal, PATIENT)
         self._covered = coverage(intent for intent in done if intent.run_id != self._plan.run_id)
 
 
@@ -89,7 +89,7 @@ class _TallyFn(_CoveredFn):
         yield tally_bucket(
             bucket,
             listing,
-            Journal(self._output, PATIENT).read_records(bucket, COUNTED),
+            Journal(self._output, self._plan.journal, PATIENT).read_records(bucket, COUNTED),
             covered=self._covered.get(bucket, frozenset()),
             run_id=self._plan.run_id,
         )
@@ -106,7 +106,7 @@ class _WriteShardFn(_CoveredFn):
 def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
     assert plan.output is not None
     check_held(plan.output, plan.run_id, PATIENT)
-    done, _ = load_intents(plan.output, PATIENT)
+    done, _ = load_intents(plan.output, plan.journal, PATIENT)
     summary = summarise(
         tallies,
         read_reports(plan.output, plan.run_id, PATIENT),
@@ -118,7 +118,7 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         max_calls=plan.max_calls,
         max_failure_rate=plan.engine.max_failure_rate,
     )
-    return write_intent(plan.output, plan_publish(tallies, summary, first=not done), PATIENT)
+    return write_intent(plan.output, plan_publish(tallies, summary, plan.journal, first=not done), PATIENT)
 
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:
