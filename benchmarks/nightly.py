@@ -69,7 +69,7 @@ def make_output(output: str, images: int, nights: int, host: str) -> None:
     """A journal, and what as many complete runs leave beside it."""
     dataset = Dataset.of(MODEL, api_host=host, show_discarded=False, max_predictions=None, buckets=BUCKETS)
     write_dataset(output, dataset)
-    journal = Journal(output)
+    journal = Journal(output, dataset.journal)
     for night in range(nights):
         run_id = f"night-{night:03d}"
         buckets: dict[int, list[ImageRef]] = {}
@@ -83,7 +83,8 @@ def make_output(output: str, images: int, nights: int, host: str) -> None:
             journal.append(bucket, names[1], outcomes := [finished(run_id, image) for image in found])
             shard.add(Outcome(outcome.result, None) for outcome in outcomes)
         summary = Summary(run_id, output, str(MODEL), 21)
-        intent = Intent(run_id, night + 1, dict.fromkeys(buckets, names), (tuple(buckets),), summary)
+        covered = dict.fromkeys(buckets, names)
+        intent = Intent(run_id, night + 1, dataset.journal, covered, (tuple(buckets),), summary)
         write_intent(output, intent)
         commit(output, intent, shard.write(output, f"run_id={run_id}/", 0))
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -30,8 +31,9 @@ from deepo_beam.lake.compact import NIGHTS, compact
 from deepo_beam.lake.complete import roll_forward
 from deepo_beam.lake.dataset import find_dataset
 from deepo_beam.lake.estimate import Estimate
-from deepo_beam.lake.holding import held_output
+from deepo_beam.lake.holding import check_held, held_output
 from deepo_beam.lake.publish import is_published, run_uri
+from deepo_beam.lake.rebucket import sweep
 from deepo_beam.lake.snapshot import snapshot_uri, write_snapshot
 from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
@@ -132,11 +134,14 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     alone = _is_alone(pipeline_options(config, beam_flags))
     dataset = check_output(config)
     if dataset is not None:
-        for summary in roll_forward(config.output_uri):
+        assert config.run_id is not None
+        if swept := sweep(config.output_uri, dataset, check_held=partial(check_held, config.output_uri, config.run_id)):
+            _log.info("took over %d segments that a re-bucketing had left", swept)
+        for summary in roll_forward(config.output_uri, dataset.journal):
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
             if summary.accounting:
                 _log.error("the accounts of run %s do not add up: %s", summary.run_id, summary.accounting)
-        if replaced := compact(config.output_uri, dataset.buckets, at_least=NIGHTS):
+        if replaced := compact(config.output_uri, dataset, at_least=NIGHTS):
             _log.info("compacted %d segments of the journal", replaced)
     piped = _read_standard_input(config)
     if piped is None:

@@ -155,7 +155,9 @@ class LabelConfig(ConfigModel):
         "new", "What to write: new rows into the tables; all: a snapshot of everything known, too.", "Output"
     )
     run_id: str | None = _option(None, "Names the run_id= partition. [default: UTC time and 4 hex digits]", "Output")
-    buckets: Count = _option(256, "Parts of the journal; fixed when an output is made.", "Output", ge=1, le=99_999)
+    buckets: Count = _option(
+        256, "Parts of the journal of a new output; `compact --buckets` changes them.", "Output", ge=1, le=99_999
+    )
 
     api_url: str | None = _option(None, "The API's host. [env: DEEPOMATIC_API_URL]", "Service")
     api_key_file: str | None = _option(None, "A file that holds the key. [env: DEEPOMATIC_API_KEY]", "Service")

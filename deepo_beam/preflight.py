@@ -24,6 +24,7 @@ from deepo_beam.errors import (
 )
 from deepo_beam.inputs import InputKind, InputOptions, classify_input, expand_input
 from deepo_beam.lake.dataset import Dataset, check_same, find_dataset, write_dataset
+from deepo_beam.lake.journal import FIRST_JOURNAL
 from deepo_beam.lake.manifest import versions
 from deepo_beam.lake.publish import is_published, run_uri
 from deepo_beam.run import RunPlan, new_run_id
@@ -95,6 +96,7 @@ def decide(config: LabelConfig, *, alone: bool = False, launched: bool = False) 
         max_predictions=config.max_predictions,
         max_image_bytes=config.max_image_bytes,
         buckets=dataset.buckets if dataset else config.buckets,
+        journal=dataset.journal if dataset else FIRST_JOURNAL,
         retry=config.retry,
         max_attempts=config.max_attempts,
         relabel=config.relabel,

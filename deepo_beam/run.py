@@ -28,6 +28,7 @@ class RunPlan:
         show_discarded, max_predictions: as the API has them.
         max_image_bytes: a larger image is not sent.
         buckets: parts of the journal, >= 1.
+        journal: the folder of the output's journal.
         retry: which failed images of earlier runs are tried again.
         max_attempts: failed attempts of an image over all runs (>= 1).
         relabel: which labelled images are labelled again.
@@ -52,6 +53,7 @@ class RunPlan:
     max_predictions: int | None
     max_image_bytes: int
     buckets: int
+    journal: str
     retry: RetryRule
     max_attempts: int
     relabel: Relabel

@@ -113,9 +113,9 @@ class ServiceTransport:
 class JournalWriter:
     """Writes the engine's flushes as segments; see :class:`deepo_beam.engine.JournalSink`."""
 
-    def __init__(self, output: str, run_id: str, worker: str) -> None:
+    def __init__(self, journal: Journal, run_id: str, worker: str) -> None:
         """``worker``: 8 hex digits, of this process alone."""
-        self._journal = Journal(output)
+        self._journal = journal
         self._run_id = run_id
         self._worker = worker
         self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="deepo-beam-journal")

@@ -31,7 +31,7 @@ def verify(
     held = (find_holder(uri) if storage.is_local(uri) else holder_of(uri)) is not None
     # Before the tables are read: what is written meanwhile is no orphan.
     temporaries = [found.uri for found in storage.list_temporaries(uri)] if storage.is_local(uri) else []
-    found = verify_output(uri, dataset.buckets, held=held, temporaries=temporaries)
+    found = verify_output(uri, dataset, held=held, temporaries=temporaries)
     if as_json:
         typer.echo(json.dumps(values_of(found, uri)))
     else:

@@ -170,9 +170,10 @@ def _against_journal(
     output: str, intent: Intent, tables: Tables, problems: _Problems, store: Store
 ) -> list[tuple[str, list[str]]]:
     """Compare row by row with what the journal says was to be published, and the summary with what it says of each."""
-    done, _ = load_intents(output, store)
+    done, _ = load_intents(output, intent.journal, store)
     covered = coverage(other for other in done if other.run_id != intent.run_id)
-    journal, rows = Journal(output, store), dict(zip(tables.own.to_pylist(), tables.statuses.to_pylist(), strict=True))
+    journal = Journal(output, intent.journal, store)
+    rows = dict(zip(tables.own.to_pylist(), tables.statuses.to_pylist(), strict=True))
     missing: list[str] = []
     other_status: list[str] = []
     told: dict[str, list[str]] = {name: [] for name in OUTCOMES}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from deepo_beam import storage
+from deepo_beam.lake.dataset import Dataset
 from deepo_beam.lake.journal import COMPACTED, Journal, Store, is_covered, numbered
 from deepo_beam.lake.merge import earlier, standing_order
 from deepo_beam.lake.publish import compacted_runs, coverage, load_intents, write_compacted_runs
@@ -21,12 +22,12 @@ NIGHTS = 32  # complete runs after which a run compacts by itself: so many inten
 _BUCKETS_AT_ONCE = 4  # they wait for the store; as Python objects, more would hold too much memory
 
 
-def compact(output: str, buckets: int, store: Store = storage, *, at_least: int = 1) -> int:
+def compact(output: str, dataset: Dataset, store: Store = storage, *, at_least: int = 1) -> int:
     """Put the covered segments of each bucket into one, and the intents that named them out of the way.
 
     Args:
         output: held by the caller, every intent of it completed.
-        buckets: parts of its journal (>= 1).
+        dataset: what it is about.
         store: where it is.
         at_least: with fewer complete runs (>= 1) since the last compaction nothing is done.
 
@@ -36,16 +37,20 @@ def compact(output: str, buckets: int, store: Store = storage, *, at_least: int 
     Raises:
         StorageError: the state is what it was, and all may be done again.
     """
-    done, _ = load_intents(output, store)
+    done, _ = load_intents(output, dataset.journal, store)
     if len(done) < at_least:
         return 0
-    journal, covered = Journal(output, store), coverage(done)
-    with ThreadPoolExecutor(_BUCKETS_AT_ONCE, thread_name_prefix="deepo-beam-compact") as pool:
-        replaced = pool.map(lambda bucket: compact_bucket(journal, bucket, covered.get(bucket, {})), range(buckets))
-        counts = list(replaced)
+    counts = compact_buckets(Journal(output, dataset.journal, store), dataset.buckets, coverage(done))
     if None not in counts:
-        write_compacted_runs(output, compacted_runs(output, store) | {intent.run_id for intent in done}, store)
+        before = compacted_runs(output, dataset.journal, store) or set()
+        write_compacted_runs(output, dataset.journal, before | {intent.run_id for intent in done}, store)
     return sum(count or 0 for count in counts)
+
+
+def compact_buckets(journal: Journal, buckets: int, covered: Mapping[int, Mapping[str, int]]) -> list[int | None]:
+    """:func:`compact_bucket` for each of so many buckets; ``covered``: its segments that publishes cover, by bucket."""
+    with ThreadPoolExecutor(_BUCKETS_AT_ONCE, thread_name_prefix="deepo-beam-compact") as pool:
+        return list(pool.map(lambda bucket: compact_bucket(journal, bucket, covered.get(bucket, {})), range(buckets)))
 
 
 def compact_bucket(journal: Journal, bucket: int, covered: Mapping[str, int]) -> int | None:

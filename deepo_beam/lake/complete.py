@@ -37,13 +37,18 @@ def complete(
     return commit(output, intent, files, store, seconds=seconds, accounting=accounting)
 
 
-def roll_forward(output: str, store: Store = storage) -> list[Summary]:
+def roll_forward(output: str, journal: str, store: Store = storage) -> list[Summary]:
     """Complete every publish that was begun and not ended; whoever holds the output does this first.
+
+    Args:
+        output: held by the caller.
+        journal: of it, in force.
+        store: where it is.
 
     Raises:
         StorageError: as the steps.
     """
-    done, left = load_intents(output, store)
+    done, left = load_intents(output, journal, store)
     covered = coverage(done)
     summaries = []
     for intent in left:

@@ -1,4 +1,7 @@
-"""``dataset.json``: what an output is about. Made once; a run that means something else is refused."""
+"""``dataset.json``: what an output is about. A run that means something else is refused.
+
+Made once; only a re-bucketing replaces it, which changes ``buckets`` and ``journal``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import json
 from dataclasses import dataclass
 
 from deepo_beam import storage
-from deepo_beam.errors import DatasetMismatchError, ObjectNotFoundError
-from deepo_beam.lake.journal import Store
+from deepo_beam.errors import DatasetMismatchError, ObjectNotFoundError, RunStoppedError
+from deepo_beam.lake.journal import FIRST_JOURNAL, Store
 from deepo_beam.lake.lock import LOCK
 from deepo_beam.lake.schemas import FORMAT_VERSION
 from deepo_beam.types import ModelRef
@@ -18,13 +21,14 @@ ID_RULE = 1  # of deepo_beam.identity; a change of the rule would make every kno
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What must never change below one output.
+    """What an output is about.
 
     Attributes:
         model: kind and id, as ``spec echo-v1``.
         api_host: of the service.
         show_discarded, max_predictions: change what an answer holds.
         buckets: parts of the journal, >= 1.
+        journal: the folder of the journal that is in force; nobody reads another.
         id_rule: how image ids are made.
         format_version: of the journal.
     """
@@ -34,6 +38,7 @@ class Dataset:
     show_discarded: bool
     max_predictions: int | None
     buckets: int
+    journal: str = FIRST_JOURNAL
     id_rule: int = ID_RULE
     format_version: int = FORMAT_VERSION
 
@@ -93,24 +98,45 @@ def check_same(output: str, existing: Dataset, wanted: Dataset, *, buckets_given
         output: of ``existing``.
         existing: what the output is about.
         wanted: what this run would make.
-        buckets_given: somebody asked for that number of buckets; otherwise the output's own holds.
+        buckets_given: somebody asked for that number of buckets; otherwise the output's own holds, as its journal does.
 
     Raises:
         DatasetMismatchError: names every difference with both values.
     """
-    differences = [
-        f"{field.name} is {getattr(existing, field.name)!r}, this run wants {getattr(wanted, field.name)!r}"
+    own_affair = {"journal"} if buckets_given else {"journal", "buckets"}
+    differing = [
+        field.name
         for field in dataclasses.fields(Dataset)
-        if (buckets_given or field.name != "buckets") and getattr(existing, field.name) != getattr(wanted, field.name)
+        if field.name not in own_affair and getattr(existing, field.name) != getattr(wanted, field.name)
     ]
+    differences = [
+        f"{name} is {getattr(existing, name)!r}, this run wants {getattr(wanted, name)!r}" for name in differing
+    ]
+    if differing == ["buckets"]:
+        raise DatasetMismatchError(
+            f"{output} has another number of parts: {differences[0]}; leave --buckets out, or change it with"
+            f" `deepo-beam compact {output} --buckets {wanted.buckets}`"
+        )
     if differences:
         raise DatasetMismatchError(
             f"{output} belongs to another dataset: {'; '.join(differences)}; give another --output"
         )
 
 
+def check_journal(output: str, journal: str, store: Store = storage) -> None:
+    """See that the journal with which a run was planned is still in force, now that the output is held.
+
+    Raises:
+        RunStoppedError: the output was re-bucketed since.
+        StorageError: it cannot be read.
+    """
+    dataset = find_dataset(output, store)
+    if dataset is not None and dataset.journal != journal:
+        raise RunStoppedError(f"{output} was re-bucketed after this run was planned: start it again")
+
+
 def write_dataset(output: str, dataset: Dataset, store: Store = storage) -> None:
-    """Make an output.
+    """Make an output, or have another of its journals in force from now on.
 
     Raises:
         StorageError: it cannot be written.

@@ -1,7 +1,8 @@
 """The journal of an output: segments of records in one folder per bucket; a thin shell over a store.
 
 ``<output>/journal/bucket=00042/<run id>-<writer>-<number>.parquet``. A segment is written once, whole, and
-never changed; only compaction replaces segments by one that says the same.
+never changed; only compaction replaces segments by one that says the same. A journal with another number of buckets
+is another journal, in a folder of its own beside the first; ``dataset.json`` names the one that is in force.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from deepo_beam.lake.segment import Segment
 from deepo_beam.lake.settled import Settled, keys_of, outcomes_of, settled_ids
 from deepo_beam.records import Record
 
+FIRST_JOURNAL = "journal"  # the folder of an output's first journal
 COMPACTED = ".compacted.parquet"  # how the name of a compacted segment ends; no run can write one like it
 
 # A compaction deletes the segments of a bucket in one go: one new look is enough, two if it was slow.
@@ -106,11 +108,12 @@ def numbered(
 
 
 class Journal:
-    """The journal below one output."""
+    """A journal below one output; ``name`` is that of its folder."""
 
-    def __init__(self, output: str, store: Store = storage) -> None:
+    def __init__(self, output: str, name: str, store: Store = storage) -> None:
+        self.name = name
         self._store = store
-        self._folder = store.join(output, "journal")
+        self._folder = store.join(output, name)
 
     def bucket_folder(self, bucket: int) -> str:
         """The URI of the folder of a bucket (>= 0): its number has five digits."""
@@ -125,6 +128,20 @@ class Journal:
         listed = self._store.list_objects(self.bucket_folder(bucket), recursive=False)
         names = (entry.uri.rsplit("/", 1)[-1] for entry in listed)
         return sorted(name for name in names if name.endswith(".parquet"))
+
+    def all_segments(self) -> dict[int, list[str]]:
+        """The names of the segments of every bucket that has some, sorted; from one list of the store.
+
+        Raises:
+            StorageError: the store cannot list them.
+        """
+        found: dict[int, list[str]] = {}
+        for listed in self._store.list_objects(self._folder):
+            folder, _, name = listed.uri.rpartition("/")
+            number = folder.rpartition("/bucket=")[2]
+            if name.endswith(".parquet") and number.isdecimal():
+                found.setdefault(int(number), []).append(name)
+        return {bucket: sorted(found[bucket]) for bucket in sorted(found)}
 
     def append(self, bucket: int, segment: str, records: Sequence[Record]) -> None:
         """Write a segment; when this returns, its records outlive a crash. No records: nothing is written.

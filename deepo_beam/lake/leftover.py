@@ -39,8 +39,8 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
         StorageError: the next run completes what this one began.
     """
     started = time.monotonic()
-    done, _ = load_intents(output, store)
-    covered, journal = coverage(done), Journal(output, store)
+    done, _ = load_intents(output, dataset.journal, store)
+    covered, journal = coverage(done), Journal(output, dataset.journal, store)
     tallies = []
     for bucket in range(dataset.buckets):
         before = covered.get(bucket, {})
@@ -57,7 +57,7 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
     summary = summarise(
         tallies, [], run_id=run_id, output=output, model=dataset.model, model_version_id=None, seconds=0.0
     )
-    intent = write_intent(output, plan_publish(tallies, summary, number=next_number(done)), store)
+    intent = write_intent(output, plan_publish(tallies, summary, dataset.journal, number=next_number(done)), store)
     files = [
         file for number in range(len(intent.shards)) for file in write_shard(output, intent, number, covered, store)
     ]

@@ -33,6 +33,7 @@ class Intent:
         run_id: whose partition is written.
         number: 1, 2, ... in the order of publishes, since the last compaction: of two outcomes of a labelling the
             tables have that of the earlier one.
+        journal: what is published, by the name of its folder.
         segments: covered segments by bucket.
         shards: buckets of each shard; shard k is ``part-<k>.parquet`` of every table.
         summary: of the run, as far as it was known then.
@@ -40,6 +41,7 @@ class Intent:
 
     run_id: str
     number: int
+    journal: str
     segments: Mapping[int, tuple[str, ...]]
     shards: tuple[tuple[int, ...], ...]
     summary: Summary
@@ -60,12 +62,14 @@ def is_published(output: str, run_id: str, store: Store = storage) -> bool:
 
 
 def load_intents(
-    output: str, store: Store = storage, *, tell: Callable[[DamagedError], None] | None = None
+    output: str, journal: str, store: Store = storage, *, tell: Callable[[DamagedError], None] | None = None
 ) -> tuple[list[Intent], list[Intent]]:
     """The intents that were completed, and those that were not; without those whose segments were compacted.
 
     Args:
         output: of the runs.
+        journal: in force. Intents of another one are left out: all it said was taken over, and whoever wrote one
+            since did not know.
         store: where it is.
         tell: hears of each that is damaged, which is then left out.
 
@@ -74,7 +78,7 @@ def load_intents(
         StorageError: they cannot be read.
     """
     folders = store.list_folders(store.join(output, "runs"))
-    run_ids = {folder.rpartition("/")[2] for folder in folders} - compacted_runs(output, store)
+    run_ids = {folder.rpartition("/")[2] for folder in folders} - (compacted_runs(output, journal, store) or set())
     done: list[Intent] = []
     left: list[Intent] = []
     for run_id in sorted(run_ids):
@@ -86,7 +90,7 @@ def load_intents(
                 raise
             tell(error)
             continue
-        if intent is not None:
+        if intent is not None and intent.journal == journal:
             (done if complete else left).append(intent)
     return done, left
 
@@ -102,26 +106,26 @@ def _load_intent(output: str, run_id: str, store: Store, *, complete: bool) -> I
     return intent
 
 
-def compacted_runs(output: str, store: Store = storage) -> set[str]:
-    """The complete runs of which every covered segment was compacted.
+def compacted_runs(output: str, journal: str, store: Store = storage) -> set[str] | None:
+    """The complete runs of which no covered segment stands in a journal any more; None: it has no such list.
 
     Raises:
         StorageError: they cannot be read.
     """
-    return read_document(_compacted_uri(output, store), store, _names_of, "list of compacted runs") or set()
+    return read_document(_compacted_uri(output, journal, store), store, _names_of, "list of compacted runs")
 
 
-def write_compacted_runs(output: str, run_ids: Iterable[str], store: Store = storage) -> None:
+def write_compacted_runs(output: str, journal: str, run_ids: Iterable[str], store: Store = storage) -> None:
     """Say that the intents of these runs need not be read any more.
 
     Raises:
         StorageError: it may or may not have been written.
     """
-    store.write_bytes(_compacted_uri(output, store), json.dumps(sorted(run_ids), indent=0).encode())
+    store.write_bytes(_compacted_uri(output, journal, store), json.dumps(sorted(run_ids), indent=0).encode())
 
 
-def _compacted_uri(output: str, store: Store) -> str:
-    return store.join(output, "journal", "compacted_runs.json")
+def _compacted_uri(output: str, journal: str, store: Store) -> str:
+    return store.join(output, journal, "compacted_runs.json")
 
 
 def coverage(intents: Iterable[Intent]) -> dict[int, dict[str, int]]:
@@ -140,12 +144,13 @@ def next_number(done: Iterable[Intent]) -> int:
     return 1 + max((intent.number for intent in done), default=0)
 
 
-def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, number: int) -> Intent:
+def plan_publish(tallies: Sequence[BucketTally], summary: Summary, journal: str, *, number: int) -> Intent:
     """Share out the rows. Pure.
 
     Args:
         tallies: of every bucket with something in it.
         summary: of the run.
+        journal: in force.
         number: of the publish, from :func:`next_number`; the tables of the first are made even if they are empty.
     """
     shards: list[tuple[int, ...]] = []
@@ -162,7 +167,7 @@ def plan_publish(tallies: Sequence[BucketTally], summary: Summary, *, number: in
     if shard or (number == 1 and not shards):
         shards.append(tuple(shard))
     segments = {tally.bucket: tally.segments for tally in ordered if tally.segments}
-    return Intent(summary.run_id, number, segments, tuple(shards), summary)
+    return Intent(summary.run_id, number, journal, segments, tuple(shards), summary)
 
 
 def write_intent(output: str, intent: Intent, store: Store = storage) -> Intent:
@@ -194,7 +199,7 @@ def write_shard(
     Raises:
         StorageError: some of it may have been written; write it again.
     """
-    journal, shard = Journal(output, store), Shard()
+    journal, shard = Journal(output, intent.journal, store), Shard()
     for bucket in intent.shards[number]:
         shard.add(_publishable(journal, intent, bucket, covered.get(bucket, {})))
     return shard.write(output, f"run_id={intent.run_id}/", number, store)
@@ -300,6 +305,7 @@ def _intent_of(values: Any) -> Intent:
     return Intent(
         run_id=values["run_id"],
         number=int(values["number"]),
+        journal=values["journal"],
         segments={int(bucket): tuple(names) for bucket, names in values["segments"].items()},
         shards=tuple(tuple(shard) for shard in values["shards"]),
         summary=Summary(**values["summary"]),

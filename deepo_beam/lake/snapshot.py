@@ -75,7 +75,7 @@ def write_snapshot(
     """
     files: list[PublishedFile] = []
     shard, number = Shard(), 0
-    for outcomes in _newest(output, dataset.buckets, thresholds or {}, store):
+    for outcomes in _newest(output, dataset, thresholds or {}, store):
         shard.add(outcomes)
         if shard.rows >= ROWS_PER_SHARD:
             files += shard.write(folder, "", number, store)
@@ -98,11 +98,11 @@ def write_snapshot(
     return Snapshot(folder, **counts)
 
 
-def _newest(output: str, buckets: int, thresholds: Mapping[int, float], store: Store) -> Iterator[list[Outcome]]:
+def _newest(output: str, dataset: Dataset, thresholds: Mapping[int, float], store: Store) -> Iterator[list[Outcome]]:
     """The newest outcome of every image that has one, a few thousand at a time."""
-    done, _ = load_intents(output, store)
-    covered, journal = coverage(done), Journal(output, store)
-    for bucket in range(buckets):
+    done, _ = load_intents(output, dataset.journal, store)
+    covered, journal = coverage(done), Journal(output, dataset.journal, store)
+    for bucket in range(dataset.buckets):
         states = states_of(journal.read_records(bucket, PUBLISHED), covered.get(bucket, {}))
         outcomes = []
         for state in states.values():

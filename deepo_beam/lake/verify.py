@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from deepo_beam import storage
 from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
 from deepo_beam.lake.accounting import doubled, named
+from deepo_beam.lake.dataset import Dataset
 from deepo_beam.lake.journal import COMPACTED, Journal, Store
 from deepo_beam.lake.manifest import PublishedFile, complete_runs, read_manifest
 from deepo_beam.lake.publish import Intent, load_intents, read_summary
+from deepo_beam.lake.rebucket import other_journals
 from deepo_beam.lake.records import decode_records
 from deepo_beam.lake.shard import TABLES
 
@@ -53,13 +55,13 @@ class Verification:
 
 
 def verify(
-    output: str, buckets: int, *, held: bool = False, temporaries: Collection[str] = (), store: Store = storage
+    output: str, dataset: Dataset, *, held: bool = False, temporaries: Collection[str] = (), store: Store = storage
 ) -> Verification:
     """Check everything; every file is read once.
 
     Args:
         output: normalised URI.
-        buckets: parts of its journal (>= 1).
+        dataset: what it is about.
         held: a run is at work: what it has begun is no finding.
         temporaries: URIs of objects that are still being written, or were.
         store: where it is.
@@ -69,7 +71,7 @@ def verify(
     """
     found = Verification()
     done, left = load_intents(
-        output, store, tell=lambda error: found.find("damaged", _path_in(error, output), str(error))
+        output, dataset.journal, store, tell=lambda error: found.find("damaged", _path_in(error, output), str(error))
     )
     complete = complete_runs(output, store)
     _check_runs(output, complete, {intent.run_id for intent in left} if not held else None, found, store)
@@ -84,8 +86,16 @@ def verify(
             )
         for uri in temporaries:
             found.find("temporary", _below(output, uri), "a write that was cut off left it: delete it")
+        for name, segments in other_journals(output, dataset, store):
+            found.find(
+                "unfinished",
+                name,
+                f"{sum(map(len, segments.values())):,} segments of a journal that is not in force, left by a"
+                f" re-bucketing that was cut off or a process that heard of it late: the next label, or `deepo-beam"
+                f" compact {output}`, takes them over",
+            )
     # A run at work may be compacting: what its intents name goes away then.
-    _check_journal(output, buckets, [] if held else [*done, *left], found, store)
+    _check_journal(output, dataset, [] if held else [*done, *left], found, store)
     return found
 
 
@@ -212,9 +222,9 @@ def _check_snapshots(output: str, held: bool, found: Verification, store: Store)
             found.find("extra", _below(output, extra), "no snapshot made it: move it away")
 
 
-def _check_journal(output: str, buckets: int, intents: list[Intent], found: Verification, store: Store) -> None:
-    journal = Journal(output, store)
-    for bucket in range(buckets):
+def _check_journal(output: str, dataset: Dataset, intents: list[Intent], found: Verification, store: Store) -> None:
+    journal = Journal(output, dataset.journal, store)
+    for bucket in range(dataset.buckets):
         folder = _below(output, journal.bucket_folder(bucket))
         names = journal.segments(bucket)
         for name in names:

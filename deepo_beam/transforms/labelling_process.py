@@ -17,8 +17,11 @@ from apache_beam.runners.runner import PipelineRunner
 from deepo_beam import storage
 from deepo_beam.engine import Engine
 from deepo_beam.errors import DeepoBeamError
+from deepo_beam.lake.dataset import check_journal
 from deepo_beam.lake.heartbeat import Activity, Heartbeat
 from deepo_beam.lake.holding import join_output
+from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.stops import Stop
 from deepo_beam.lake.workers import WorkerReport, new_worker_id
 from deepo_beam.run import RunPlan
@@ -40,7 +43,7 @@ class LabellingProcess:
         Raises:
             OutputHeldError: another run holds the output.
             PreflightError: there is no usable key on this machine.
-            RunStoppedError: the run has no launcher any more.
+            RunStoppedError: the run has no launcher any more, or the output was re-bucketed since it was planned.
         """
         self.users = 0
         self._asked: str | None = None
@@ -54,10 +57,12 @@ class LabellingProcess:
         worker = new_worker_id()
         if plan.output is not None:
             self._ending.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
+            check_journal(plan.output, plan.journal, PATIENT)
         transport = ServiceTransport(plan)
         self._ending.callback(transport.close)
-        journal = JournalWriter(plan.output, plan.run_id, worker) if plan.output is not None else None
-        if journal is not None:
+        journal = None
+        if plan.output is not None:
+            journal = JournalWriter(Journal(plan.output, plan.journal), plan.run_id, worker)
             self._ending.callback(journal.close)
         # An output's heartbeat says whether this process may post: not before it has beaten.
         self._heartbeat: Heartbeat | None = None

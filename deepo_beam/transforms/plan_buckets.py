@@ -31,13 +31,14 @@ class PlanBucketFn(beam.DoFn):
         """What is published does not change while this run holds the output."""
         self._covered: dict[int, dict[str, int]] = {}
         if self._plan.output is not None:
-            self._covered = coverage(load_intents(self._plan.output, PATIENT)[0])
+            self._covered = coverage(load_intents(self._plan.output, self._plan.journal, PATIENT)[0])
 
     def read_journal(self, bucket: int) -> History:
         """All that is known of a bucket."""
-        if self._plan.output is None:
+        output, journal = self._plan.output, self._plan.journal
+        if output is None:
             return NO_HISTORY
-        return Journal(self._plan.output, PATIENT).read_history(bucket, self._covered.get(bucket, {}))
+        return Journal(output, journal, PATIENT).read_history(bucket, self._covered.get(bucket, {}))
 
     def known(self, bucket: int, history: History) -> Known:
         """The same by image."""

@@ -76,7 +76,7 @@ class _CoveredFn(beam.DoFn):
 
     def setup(self) -> None:
         """They do not change while this run holds the output."""
-        done, _ = load_intents(self._output, PATIENT)
+        done, _ = load_intents(self._output, self._plan.journal, PATIENT)
         self._covered = coverage(intent for intent in done if intent.run_id != self._plan.run_id)
 
 
@@ -88,7 +88,7 @@ class _TallyFn(_CoveredFn):
         except ObjectNotFoundError:
             listing = []
         covered = self._covered.get(bucket, {})
-        history = Journal(self._output, PATIENT).read_history(bucket, covered, COUNTED)
+        history = Journal(self._output, self._plan.journal, PATIENT).read_history(bucket, covered, COUNTED)
         yield tally_bucket(bucket, listing, history, covered=covered, run_id=self._plan.run_id)
 
 
@@ -103,7 +103,7 @@ class _WriteShardFn(_CoveredFn):
 def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
     assert plan.output is not None
     check_held(plan.output, plan.run_id, PATIENT)
-    done, _ = load_intents(plan.output, PATIENT)
+    done, _ = load_intents(plan.output, plan.journal, PATIENT)
     summary = summarise(
         tallies,
         read_reports(plan.output, plan.run_id, PATIENT),
@@ -115,7 +115,7 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         max_calls=plan.max_calls,
         max_failure_rate=plan.engine.max_failure_rate,
     )
-    return write_intent(plan.output, plan_publish(tallies, summary, number=next_number(done)), PATIENT)
+    return write_intent(plan.output, plan_publish(tallies, summary, plan.journal, number=next_number(done)), PATIENT)
 
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:

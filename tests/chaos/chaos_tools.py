@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -41,12 +41,14 @@ class Chaos:
         service: the emulator.
         rng: decides on the moments.
         flags: of the command.
+        buckets: of the output; None: whatever it has.
     """
 
     folder: Path
     service: RunningEmulator
     rng: random.Random
     flags: tuple[str, ...] = ()
+    buckets: int | None = field(default=5, kw_only=True)
 
     @property
     def lake(self) -> Path:
@@ -70,16 +72,27 @@ class Chaos:
 
     def start(self, *beam: str) -> subprocess.Popen[str]:
         photos, output = str(self.folder / "photos"), str(self.output)
-        command = [*self.prefix, sys.executable, "-m", "deepo_beam", "label", photos, "--output", output]
-        command += ["--spec", "echo-v1", "--json", "--quiet", "--buckets", "5", *self.flags]
-        command += ["--", *beam] if beam else []
+        arguments = ["label", photos, "--output", output, "--spec", "echo-v1", "--json", "--quiet", *self.flags]
+        arguments += [] if self.buckets is None else ["--buckets", str(self.buckets)]
+        return self._process(*arguments, *(["--", *beam] if beam else []))
+
+    def divide(self, buckets: int) -> subprocess.Popen[str]:
+        """Ask for another number of buckets."""
+        self.buckets = None
+        return self._process("compact", str(self.output), "--buckets", str(buckets))
+
+    def _process(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [*self.prefix, sys.executable, "-m", "deepo_beam", *arguments]
         environment = {**os.environ, "DEEPOMATIC_API_URL": self.service.url, "DEEPOMATIC_API_KEY": "any"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, start_new_session=True, **pipes)
 
     def kill_at(self, moment: Moment) -> bool:
         """Start the command and kill it then; False: it had ended before."""
-        process = self.start()
+        return self.kill(self.start(), moment)
+
+    def kill(self, process: subprocess.Popen[str], moment: Moment) -> bool:
+        """The same for one that has been started."""
         moment(self, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -179,6 +192,13 @@ def while_publishing(chaos: Chaos, process: subprocess.Popen[str]) -> None:
     before = set(chaos.lake.glob("runs/*/publish.json"))
     _wait(process, lambda: bool(set(chaos.lake.glob("runs/*/publish.json")) - before))
     time.sleep(chaos.rng.random() * 0.1)
+
+
+def while_dividing(chaos: Chaos, process: subprocess.Popen[str]) -> None:
+    """As soon as there is another journal, and a little later."""
+    before = set(chaos.lake.glob("journal-by-*"))
+    _wait(process, lambda: bool(set(chaos.lake.glob("journal-by-*")) - before))
+    time.sleep(chaos.rng.random() * 0.15)
 
 
 def any_time(chaos: Chaos, process: subprocess.Popen[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from chaos_tools import SEED, Chaos, seeded, while_posting
+from chaos_tools import KILLS, SEED, Chaos, seeded, while_posting
 
 from deepo_beam.emulator.testing import running_emulator
 
@@ -68,6 +68,17 @@ class InBucket(Chaos):
 
     bucket: Bucket | None = None
 
+    def while_dividing(self, process: subprocess.Popen[str]) -> None:
+        """As soon as there is another journal, and a little later."""
+
+        def copies() -> int:
+            return self.bucket.client.list_objects_v2(Bucket="lake", Prefix="labels/journal-by-")["KeyCount"]
+
+        before = copies()
+        while process.poll() is None and copies() <= before:
+            time.sleep(0.01)
+        time.sleep(self.rng.random() * 0.3)
+
     @property
     def output(self) -> str:
         return "s3://lake/labels"
@@ -116,5 +127,22 @@ def test_a_run_that_slept_while_another_took_over_posts_no_more(tmp_path: Path, 
         # What it was sending when it fell asleep is all that may still come.
         assert service.stats()["accepted"] - posted <= 2
         chaos.flags = ()
+        chaos.finish()
+        chaos.check()
+
+
+def test_in_a_bucket_a_re_bucketing_that_is_killed_again_and_again_loses_nothing(
+    tmp_path: Path, bucket: Bucket
+) -> None:
+    seed = 100 * SEED + 97
+    with seeded(seed) as rng, running_emulator(latency=0.1, seed=seed) as service:
+        chaos = InBucket(tmp_path, service, rng, bucket=bucket)
+        chaos.make_photos()
+        chaos.kill_at(while_posting)
+        for _ in range(KILLS):
+            chaos.kill(chaos.divide(rng.choice([2, 3, 7])), InBucket.while_dividing)
+        chaos.kill_at(while_posting)
+        _, err = (ended := chaos.divide(4)).communicate(timeout=60)
+        assert ended.returncode == 0, err
         chaos.finish()
         chaos.check()

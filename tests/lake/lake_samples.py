@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from deepo_beam.errors import ErrorCode, Stage
+from deepo_beam.lake.dataset import Dataset
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Record, Released
 from deepo_beam.text import clean_text
 from deepo_beam.types import (
@@ -21,6 +22,7 @@ from deepo_beam.types import (
 )
 
 RUN = "20261124T003000Z-ab12"
+DATASET = Dataset("spec echo-v1", "mem", show_discarded=True, max_predictions=None, buckets=2)
 
 
 def image(number: int = 0, **changes: object) -> ImageRef:

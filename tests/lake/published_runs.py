@@ -8,7 +8,7 @@ from lake_samples import failure, image, success
 from memory_store import KillableStore
 
 from deepo_beam.lake.complete import complete
-from deepo_beam.lake.journal import Journal, segment_name
+from deepo_beam.lake.journal import FIRST_JOURNAL, Journal, segment_name
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import PlanRules, plan_bucket
 from deepo_beam.lake.publish import (
@@ -34,30 +34,30 @@ def finished(run: str, *results: ImageResult) -> list[Record]:
 
 
 def append(store: KillableStore, run: str, bucket: int, records: list[Record]) -> None:
-    Journal(OUT, store).append(bucket, segment_name(run, "0" * 8, len(store.objects)), records)
+    Journal(OUT, FIRST_JOURNAL, store).append(bucket, segment_name(run, "0" * 8, len(store.objects)), records)
 
 
 def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], listed: dict[int, list[int]]) -> Intent:
     """A run up to its intent: it lists images by number, plans them, and learns what it learns."""
-    done, _ = load_intents(OUT, store)
+    done, _ = load_intents(OUT, FIRST_JOURNAL, store)
     covered, tallies = coverage(done), []
     for bucket, numbers in listed.items():
         before = covered.get(bucket, {})
-        known = known_of(Journal(OUT, store).read_history(bucket, before), before)
+        known = known_of(Journal(OUT, FIRST_JOURNAL, store).read_history(bucket, before), before)
         entries = [
             image(number, line=line, modified_us=9 if number == 4 else None) for line, number in enumerate(numbers)
         ]
         write_listing(OUT, run, bucket, plan_bucket(entries, known, PlanRules(run, retry="none")), store)
         append(store, run, bucket, learnt.get(bucket, []))
-        history = Journal(OUT, store).read_history(bucket, before)
+        history = Journal(OUT, FIRST_JOURNAL, store).read_history(bucket, before)
         listing = read_listing(OUT, run, bucket, store)
         tallies.append(tally_bucket(bucket, listing, history, covered=before, run_id=run))
     summary = summarise(tallies, [], run_id=run, output=OUT, model="spec echo-v1", model_version_id=11, seconds=1.0)
-    return write_intent(OUT, plan_publish(tallies, summary, number=next_number(done)), store)
+    return write_intent(OUT, plan_publish(tallies, summary, FIRST_JOURNAL, number=next_number(done)), store)
 
 
 def write(store: KillableStore, intent: Intent) -> list:
-    covered = coverage(load_intents(OUT, store)[0])
+    covered = coverage(load_intents(OUT, FIRST_JOURNAL, store)[0])
     return [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
 
 

@@ -14,7 +14,7 @@ from published_runs import FIRST, KILLED, LAST, OUT, append, before, finished, p
 from deepo_beam.lake.accounting import Tables, agrees, doubled, named, outcome_difference, unaccounted
 from deepo_beam.lake.audit import read_columns
 from deepo_beam.lake.complete import complete, roll_forward
-from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.journal import FIRST_JOURNAL, Journal
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.publish import plan_publish, write_intent
@@ -95,7 +95,7 @@ def test_a_manifest_that_is_gone_is_told() -> None:
 def test_a_publish_that_is_rolled_forward_is_checked_too() -> None:
     store, _ = before()
     touched = rewrite(store, f"images/run_id={FIRST}/part-00000.parquet", "drop", 0)
-    (summary,) = roll_forward(OUT, store)
+    (summary,) = roll_forward(OUT, FIRST_JOURNAL, store)
     assert (summary.exit_code, touched in summary.accounting) == (4, True)
 
 
@@ -104,10 +104,10 @@ def test_what_a_killed_run_had_failed_and_this_one_published_and_did_not_come_to
     append(store, KILLED, 0, finished(KILLED, failure(0), success(1)))
     planned = [PlannedEntry(image(number), Disposition.LABEL) for number in (0, 2)]  # 0 was to be tried again
     write_listing(OUT, LAST, 0, planned, store)
-    history = Journal(OUT, store).read_history(0, {})
+    history = Journal(OUT, FIRST_JOURNAL, store).read_history(0, {})
     tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), history, covered={}, run_id=LAST)
     summary = summarise([tally], [], run_id=LAST, output=OUT, model="m", model_version_id=None, seconds=1.0)
-    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, number=1), store))
+    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, FIRST_JOURNAL, number=1), store))
     assert (seen.accounting, seen.not_attempted, seen.published) == (None, 2, 2)
 
 
@@ -116,10 +116,10 @@ def test_labels_that_came_after_an_unpublished_failure_was_planned_to_be_skipped
     append(store, KILLED, 0, finished(KILLED, failure(0)))
     write_listing(OUT, LAST, 0, [PlannedEntry(image(0), Disposition.SKIPPED)], store)
     append(store, KILLED, 0, finished(KILLED, success(0)))  # by a process that outlived its run
-    history = Journal(OUT, store).read_history(0, {})
+    history = Journal(OUT, FIRST_JOURNAL, store).read_history(0, {})
     tally = tally_bucket(0, read_listing(OUT, LAST, 0, store), history, covered={}, run_id=LAST)
     summary = summarise([tally], [], run_id=LAST, output=OUT, model="m", model_version_id=None, seconds=1.0)
-    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, number=1), store))
+    seen = publish(store, write_intent(OUT, plan_publish([tally], summary, FIRST_JOURNAL, number=1), store))
     assert (seen.accounting, seen.skipped, seen.published, seen.labels > 0) == (None, 1, 1, True)
 
 

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lake_samples import failure, image, success
+from lake_samples import DATASET, failure, image, success
 from memory_store import KillableStore, KilledError
 
 from deepo_beam.lake.compact import compact, essential
-from deepo_beam.lake.journal import COMPACTED, Journal, is_covered
+from deepo_beam.lake.journal import COMPACTED, FIRST_JOURNAL, Journal, is_covered
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.plan import PlanRules, plan_bucket
 from deepo_beam.lake.publish import (
@@ -34,20 +34,22 @@ def listed(number: int = 0) -> ImageRef:
 
 def publish(store: KillableStore, run_id: str, *buckets: int) -> None:
     """Put all that is not in the tables yet into those of a run."""
-    done, _ = load_intents(OUT, store)
+    done, _ = load_intents(OUT, FIRST_JOURNAL, store)
     covered = coverage(done)
     tallies = [
         tally_bucket(
             bucket,
             [],
-            Journal(OUT, store).read_history(bucket, covered.get(bucket, {})),
+            Journal(OUT, FIRST_JOURNAL, store).read_history(bucket, covered.get(bucket, {})),
             covered=covered.get(bucket, {}),
             run_id=run_id,
         )
         for bucket in buckets
     ]
     intent = write_intent(
-        OUT, plan_publish(tallies, Summary(run_id, OUT, "spec echo-v1", 11), number=next_number(done)), store
+        OUT,
+        plan_publish(tallies, Summary(run_id, OUT, "spec echo-v1", 11), FIRST_JOURNAL, number=next_number(done)),
+        store,
     )
     files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
     commit(OUT, intent, files, store)
@@ -55,7 +57,7 @@ def publish(store: KillableStore, run_id: str, *buckets: int) -> None:
 
 def nights(store: KillableStore, count: int = 3) -> None:
     """Every night two new images and one that failed again, in buckets 0 and 1."""
-    journal = Journal(OUT, store)
+    journal = Journal(OUT, FIRST_JOURNAL, store)
     for night in range(count):
         run_id = f"run-{night}"
         for bucket in (0, 1):
@@ -70,7 +72,7 @@ def nights(store: KillableStore, count: int = 3) -> None:
 
 def known(store: KillableStore) -> dict[int, dict[str, tuple]]:
     """What later runs ask the journal for."""
-    journal, covered = Journal(OUT, store), coverage(load_intents(OUT, store)[0])
+    journal, covered = Journal(OUT, FIRST_JOURNAL, store), coverage(load_intents(OUT, FIRST_JOURNAL, store)[0])
     return {
         bucket: {
             image_id: (state.finished, state.published, state.failed_attempts, state.failed_since_us, state.in_doubt)
@@ -84,41 +86,41 @@ def test_many_segments_become_one_that_says_the_same() -> None:
     store = KillableStore()
     nights(store)
     before = known(store)
-    assert compact(OUT, 2, store) == 12
+    assert compact(OUT, DATASET, store) == 12
     assert known(store) == before
     for bucket in (0, 1):
-        (name,) = Journal(OUT, store).segments(bucket)
+        (name,) = Journal(OUT, FIRST_JOURNAL, store).segments(bucket)
         assert name.endswith(COMPACTED)
-    assert load_intents(OUT, store) == ([], [])
-    assert compact(OUT, 2, store) == 0
+    assert load_intents(OUT, FIRST_JOURNAL, store) == ([], [])
+    assert compact(OUT, DATASET, store) == 0
 
 
 def test_nights_after_a_compaction_publish_what_is_new_only() -> None:
     store = KillableStore()
     nights(store)
-    compact(OUT, 2, store)
-    Journal(OUT, store).append(0, "run-9-00000000-000001.parquet", [Finished("run-9", success(77))])
+    compact(OUT, DATASET, store)
+    Journal(OUT, FIRST_JOURNAL, store).append(0, "run-9-00000000-000001.parquet", [Finished("run-9", success(77))])
     publish(store, "run-9", 0, 1)
-    ((intent,), _) = load_intents(OUT, store)
+    ((intent,), _) = load_intents(OUT, FIRST_JOURNAL, store)
     assert intent.segments == {0: ("run-9-00000000-000001.parquet",)}
     assert intent.summary.run_id == "run-9"
-    assert compact(OUT, 2, store) == 2  # the compacted segment of bucket 0, and the new one
+    assert compact(OUT, DATASET, store) == 2  # the compacted segment of bucket 0, and the new one
     assert known(store)[0][image(77).image_id][1] is True
 
 
 def test_too_few_nights_are_left_as_they_are() -> None:
     store = KillableStore()
     nights(store, 3)
-    assert compact(OUT, 2, store, at_least=4) == 0
-    assert compact(OUT, 2, store, at_least=3) == 12
+    assert compact(OUT, DATASET, store, at_least=4) == 0
+    assert compact(OUT, DATASET, store, at_least=3) == 12
 
 
 def test_what_no_complete_run_covers_is_left_alone() -> None:
     store = KillableStore()
     nights(store, 2)
-    Journal(OUT, store).append(0, "run-8-00000000-000001.parquet", [Finished("run-8", success(77))])
-    compact(OUT, 2, store)
-    names = Journal(OUT, store).segments(0)
+    Journal(OUT, FIRST_JOURNAL, store).append(0, "run-8-00000000-000001.parquet", [Finished("run-8", success(77))])
+    compact(OUT, DATASET, store)
+    names = Journal(OUT, FIRST_JOURNAL, store).segments(0)
     assert len(names) == 2
     assert "run-8-00000000-000001.parquet" in names
     state = known(store)[0][image(77).image_id]
@@ -132,16 +134,16 @@ def test_a_compaction_that_is_killed_anywhere_changes_nothing_and_can_be_done_ag
     before = known(store)
     store.writes_left = writes
     try:
-        compact(OUT, 2, store)
+        compact(OUT, DATASET, store)
     except KilledError:
         pass
     else:
         pytest.fail("it was not killed: give more writes")
     store.writes_left = None
     assert known(store) == before
-    compact(OUT, 2, store)
+    compact(OUT, DATASET, store)
     assert known(store) == before
-    assert [len(Journal(OUT, store).segments(bucket)) for bucket in (0, 1)] == [1, 1]
+    assert [len(Journal(OUT, FIRST_JOURNAL, store).segments(bucket)) for bucket in (0, 1)] == [1, 1]
 
 
 def test_no_run_can_write_a_segment_that_passes_for_a_compacted_one() -> None:
@@ -221,8 +223,8 @@ def test_a_segment_that_the_store_does_not_list_yet_is_not_forgotten(monkeypatch
             "list_objects",
             lambda self, folder, **how: (each for each in everything(self, folder, **how) if each.uri != hidden),
         )
-        compact(OUT, 2, store)
+        compact(OUT, DATASET, store)
     assert known(store) == before
-    assert compact(OUT, 2, store) > 0
+    assert compact(OUT, DATASET, store) > 0
     assert hidden not in store.objects
     assert known(store) == before

@@ -7,7 +7,7 @@ import pytest
 from lake_samples import RUN, as_stored, failure, image, success
 
 from deepo_beam.errors import ObjectNotFoundError, StorageError
-from deepo_beam.lake.journal import Journal, segment_name
+from deepo_beam.lake.journal import FIRST_JOURNAL, Journal, segment_name
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.lake.tally import states_of
 from deepo_beam.records import Accepted, Claimed, Finished, Reason, Released
@@ -70,7 +70,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def journal(store: MemoryStore) -> Journal:
-    return Journal("mem://out", store)
+    return Journal("mem://out", FIRST_JOURNAL, store)
 
 
 def test_a_segment_lies_in_the_folder_of_its_bucket(journal: Journal, store: MemoryStore) -> None:
@@ -95,6 +95,15 @@ def test_only_the_segments_of_the_bucket_are_listed_in_order(journal: Journal, s
     folder = journal.bucket_folder(3)
     store.objects |= {f"{folder}/notes.txt": b"", f"{folder}/old/{SEGMENTS[3]}": b""}
     assert journal.segments(3) == SEGMENTS[:2]
+
+
+def test_all_segments_are_listed_by_bucket_and_nothing_else(journal: Journal, store: MemoryStore) -> None:
+    for bucket, name in ((30, SEGMENTS[2]), (3, SEGMENTS[1]), (3, SEGMENTS[0])):
+        journal.append(bucket, name, [claim(1)])
+    others = ("compacted_runs.json", "a.parquet", "bucket=00003/notes.txt", "bucket=old/a.parquet")
+    store.objects |= {f"mem://out/journal/{other}": b"" for other in others}
+    Journal("mem://out", "journal-by-r1", store).append(4, SEGMENTS[0], [claim(1)])
+    assert journal.all_segments() == {3: SEGMENTS[:2], 30: [SEGMENTS[2]]}
 
 
 def test_what_was_appended_is_read_back_by_segment(journal: Journal) -> None:
@@ -175,7 +184,7 @@ def test_an_error_of_the_store_is_not_hidden(journal: Journal, store: MemoryStor
 
 
 def test_the_journal_of_a_local_output_can_be_queried_with_duckdb(tmp_path: Path) -> None:
-    journal = Journal(str(tmp_path))
+    journal = Journal(str(tmp_path), FIRST_JOURNAL)
     accepted = Accepted(RUN, image(2), 0, 1, "7", 11, Facts(), 1_760_000_000_000_000)
     journal.append(3, SEGMENTS[0], [claim(1), Released(RUN, image(1).image_id, 0, 1, sent=True)])
     journal.append(42, SEGMENTS[1], [accepted, Finished(RUN, success(3)), Finished(RUN, failure(4))])

@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lake_samples import failure, image, success
+from lake_samples import DATASET, failure, image, success
 from memory_store import KillableStore
 from published_runs import OUT, append, finished, intend, publish
 
 from deepo_beam.lake.compact import compact
-from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.journal import FIRST_JOURNAL, Journal
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.lake.publish import coverage, load_intents
 from deepo_beam.lake.summary import Summary
@@ -26,8 +26,8 @@ def night(store: KillableStore, run: str, *learnt: ImageResult) -> Summary:
 
 def known(store: KillableStore) -> ImageState:
     """What the journal says of image 0."""
-    covered = coverage(load_intents(OUT, store)[0])
-    return states_of(Journal(OUT, store).read_records(0), covered.get(0, {}))[image(0).image_id]
+    covered = coverage(load_intents(OUT, FIRST_JOURNAL, store)[0])
+    return states_of(Journal(OUT, FIRST_JOURNAL, store).read_records(0), covered.get(0, {}))[image(0).image_id]
 
 
 def published(store: KillableStore) -> list[tuple[str, str]]:
@@ -46,7 +46,7 @@ def test_labels_that_come_after_their_failure_was_published_are_published_once(c
     assert (seen.accounting, seen.reused, seen.published) == (None, 1, 1)
     for run in ("run-c", "run-d"):
         if compacted:
-            compact(OUT, 1, store)
+            compact(OUT, DATASET, store)
         seen = night(store, run)
         assert (seen.accounting, seen.reused, seen.published) == (None, 1, 0)
     assert published(store) == [("43", "failed"), ("45", "succeeded")]
@@ -60,7 +60,7 @@ def test_an_outcome_that_was_passed_over_never_passes_for_the_one_in_the_tables(
     append(store, "run-a", 0, finished("run-a", late(0, task_id="43", model_version_id=12)))
     for run in ("run-b", "run-c", "run-d"):
         if compacted:
-            compact(OUT, 1, store)
+            compact(OUT, DATASET, store)
         seen = night(store, run)
         assert (seen.accounting, seen.reused, seen.published) == (None, 1, 0)
         state = known(store)
@@ -79,7 +79,7 @@ def test_whatever_comes_when_what_is_known_as_published_is_in_the_tables_and_the
     store = KillableStore()
     for number, (found, compacted) in enumerate(history):
         if compacted:
-            compact(OUT, 1, store)
+            compact(OUT, DATASET, store)
         night(store, f"run-{number}", *(make(0, generation=g, task_id=f"{g}-{task}") for make, g, task in found))
         if rows := published(store):
             state = known(store)

@@ -12,7 +12,7 @@ from lake_samples import failure, image, success
 from memory_store import KillableStore, KilledError
 
 from deepo_beam.lake.complete import complete, roll_forward
-from deepo_beam.lake.journal import History, Journal, segment_name
+from deepo_beam.lake.journal import FIRST_JOURNAL, History, Journal, segment_name
 from deepo_beam.lake.listing import read_listing, write_listing
 from deepo_beam.lake.plan import Disposition, PlannedEntry
 from deepo_beam.lake.publish import (
@@ -43,7 +43,7 @@ def journal(store: KillableStore, run_id: str, **records: list[Record]) -> None:
     """Appends one segment for each bucket, ``b3`` being bucket 3."""
     for bucket, its in records.items():
         number = len(store.below(f"{OUT}/journal"))
-        Journal(OUT, store).append(int(bucket[1:]), segment_name(run_id, "0a1b2c3d", number), its)
+        Journal(OUT, FIRST_JOURNAL, store).append(int(bucket[1:]), segment_name(run_id, "0a1b2c3d", number), its)
 
 
 def done(run_id: str, *numbers: int) -> list[Record]:
@@ -54,11 +54,11 @@ def done(run_id: str, *numbers: int) -> list[Record]:
 def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 2)) -> Intent:
     """The first half of a publish, up to its intent."""
     store.objects[run_uri(OUT, run_id, "config.json", store)] = json.dumps(CONFIG | {"started": run_id}).encode()
-    finished, _ = load_intents(OUT, store)
+    finished, _ = load_intents(OUT, FIRST_JOURNAL, store)
     covered = coverage(finished)
     tallies = []
     for bucket in buckets:
-        records = Journal(OUT, store).read_records(bucket)
+        records = Journal(OUT, FIRST_JOURNAL, store).read_records(bucket)
         own = {r.image_id for rs in records.values() for r in rs if isinstance(r, Finished) and r.run_id == run_id}
         planned = [PlannedEntry(image(int(image_id, 16)), Disposition.LABEL) for image_id in sorted(own)]
         listed = KillableStore()  # an earlier step of the run: no write of the publish
@@ -69,13 +69,13 @@ def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 
             tally_bucket(bucket, listing, History({}, records), covered=covered.get(bucket, {}), run_id=run_id)
         )
     summary = summarise(tallies, [], run_id=run_id, output=OUT, model="spec echo-v1", model_version_id=11, seconds=2.0)
-    return write_intent(OUT, plan_publish(tallies, summary, number=next_number(finished)), store)
+    return write_intent(OUT, plan_publish(tallies, summary, FIRST_JOURNAL, number=next_number(finished)), store)
 
 
 def publish(store: KillableStore, run_id: str) -> Summary:
     """A whole publish, as the pipeline does it."""
     intent = intend(store, run_id)
-    covered = coverage(other for other in load_intents(OUT, store)[0] if other.run_id != run_id)
+    covered = coverage(other for other in load_intents(OUT, FIRST_JOURNAL, store)[0] if other.run_id != run_id)
     files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
     return complete(OUT, intent, files, store)
 
@@ -133,7 +133,7 @@ def test_the_manifest_of_a_run_says_what_it_began_with_whoever_completes_it() ->
     store = KillableStore()
     journal(store, "run-a", b0=done("run-a", 0))
     intend(store, "run-a")
-    roll_forward(OUT, store)
+    roll_forward(OUT, FIRST_JOURNAL, store)
     assert json.loads(store.objects[f"{OUT}/runs/run-a/manifest.json"])["started"] == "run-a"
 
 
@@ -275,7 +275,7 @@ def test_a_publish_that_is_killed_at_any_write_is_completed_to_the_same_bytes(ke
         publish(store, "run-b")
     store.writes_left = None
     assert not is_published(OUT, "run-b", store)
-    completed = roll_forward(OUT, store)
+    completed = roll_forward(OUT, FIRST_JOURNAL, store)
     assert [summary.run_id for summary in completed] == (["run-b"] if kept else [])
     publish(store, "run-b" if kept == 0 else "run-c")
 
@@ -296,9 +296,9 @@ def test_a_roll_forward_that_is_killed_itself_is_completed_by_the_next(kept: int
         publish(store, "run-b")
     store.writes_left = kept
     with pytest.raises(KilledError):
-        roll_forward(OUT, store)
+        roll_forward(OUT, FIRST_JOURNAL, store)
     store.writes_left = None
-    roll_forward(OUT, store)
+    roll_forward(OUT, FIRST_JOURNAL, store)
     assert store.objects == unharmed.objects
 
 
@@ -306,7 +306,7 @@ def test_what_is_written_to_the_journal_after_the_intent_waits_for_the_next_publ
     store = prepared()
     intend(store, "run-b")
     journal(store, "run-z", b0=done("run-z", 7))
-    roll_forward(OUT, store)
+    roll_forward(OUT, FIRST_JOURNAL, store)
     assert image(7).image_id not in ids(store, "images")
     publish(store, "run-c")
     assert ids(store, "images") == Counter(image_ids(0, 1, 2, 2, 3, 4, 5, 6, 7))
@@ -318,14 +318,14 @@ def test_two_intents_that_were_left_are_completed_in_order_and_publish_nothing_t
     intend(store, "run-a")
     journal(store, "run-b", b0=done("run-b", 3))
     intend(store, "run-b")  # which did not know that the first will be completed
-    assert [summary.run_id for summary in roll_forward(OUT, store)] == ["run-a", "run-b"]
+    assert [summary.run_id for summary in roll_forward(OUT, FIRST_JOURNAL, store)] == ["run-a", "run-b"]
     assert ids(store, "images") == Counter(image_ids(0, 1, 3))
 
 
 def test_nothing_is_rolled_forward_where_nothing_was_left() -> None:
     store = prepared()
     before = dict(store.objects)
-    assert roll_forward(OUT, store) == []
+    assert roll_forward(OUT, FIRST_JOURNAL, store) == []
     assert store.objects == before
 
 
@@ -341,7 +341,7 @@ SUMMARY = Summary("run-a", OUT, "spec echo-v1", 11)
 
 def test_an_intent_that_exists_stands() -> None:
     store = KillableStore()
-    first = Intent("run-a", 1, {0: ("s1",)}, ((0,),), SUMMARY)
+    first = Intent("run-a", 1, FIRST_JOURNAL, {0: ("s1",)}, ((0,),), SUMMARY)
     other = replace(first, segments={0: ("s1", "s2")}, summary=replace(SUMMARY, listed=5))
     assert write_intent(OUT, first, store) == first
     assert write_intent(OUT, other, store) == first
@@ -350,40 +350,44 @@ def test_an_intent_that_exists_stands() -> None:
 
 def test_an_intent_is_read_back_as_it_was_written() -> None:
     summary = replace(SUMMARY, listed=3, stopped="a signal", errors_by_code={"throttled": 1}, throttled_s=1.5)
-    intent = Intent("run-a", 1, {0: ("s1", "s2"), 12: ()}, ((0, 12), ()), summary)
+    intent = Intent("run-a", 1, FIRST_JOURNAL, {0: ("s1", "s2"), 12: ()}, ((0, 12), ()), summary)
     assert decode_intent(encode_intent(intent)) == intent
 
 
 def test_shards_are_shared_out_by_rows_and_hold_whole_buckets() -> None:
     half = ROWS_PER_SHARD // 2
     tallies = [bucket_tally(3, 10, half), bucket_tally(0, half - 10, 10), bucket_tally(1, half), bucket_tally(2, 1)]
-    intent = plan_publish(tallies, SUMMARY, number=1)
+    intent = plan_publish(tallies, SUMMARY, FIRST_JOURNAL, number=1)
     assert intent.shards == ((0, 1), (2, 3))
 
 
 def test_a_bucket_larger_than_a_shard_is_one_shard() -> None:
     tallies = [bucket_tally(0, 1), bucket_tally(1, 2 * ROWS_PER_SHARD), bucket_tally(2, 1)]
-    assert plan_publish(tallies, SUMMARY, number=2).shards == ((0,), (1,), (2,))
+    assert plan_publish(tallies, SUMMARY, FIRST_JOURNAL, number=2).shards == ((0,), (1,), (2,))
 
 
 def test_no_shard_without_rows_comes_before_a_first_bucket_that_is_larger_than_a_shard() -> None:
     tallies = [bucket_tally(0, 2 * ROWS_PER_SHARD), bucket_tally(1, 1)]
-    assert plan_publish(tallies, SUMMARY, number=1).shards == ((0,), (1,))
+    assert plan_publish(tallies, SUMMARY, FIRST_JOURNAL, number=1).shards == ((0,), (1,))
 
 
 def test_buckets_with_nothing_to_publish_are_in_no_shard_but_are_covered() -> None:
-    intent = plan_publish([bucket_tally(0, 0), bucket_tally(1, 2), bucket_tally(2, 0, 0, ())], SUMMARY, number=2)
+    tallies = [bucket_tally(0, 0), bucket_tally(1, 2), bucket_tally(2, 0, 0, ())]
+    intent = plan_publish(tallies, SUMMARY, FIRST_JOURNAL, number=2)
     assert intent.shards == ((1,),)
     assert intent.segments == {0: ("s",), 1: ("s",)}
 
 
 @pytest.mark.parametrize(("number", "shards"), [(1, ((),)), (2, ())])
 def test_only_the_first_publish_has_a_shard_without_rows(number: int, shards: tuple) -> None:
-    assert plan_publish([bucket_tally(0, 0)], SUMMARY, number=number).shards == shards
+    assert plan_publish([bucket_tally(0, 0)], SUMMARY, FIRST_JOURNAL, number=number).shards == shards
 
 
 def test_coverage_is_the_union_over_intents_with_the_first_publish_of_each_segment() -> None:
-    first, second = Intent("z", 1, {0: ("x",), 1: ("y",)}, (), SUMMARY), Intent("a", 2, {0: ("x", "z")}, (), SUMMARY)
+    first, second = (
+        Intent("z", 1, FIRST_JOURNAL, {0: ("x",), 1: ("y",)}, (), SUMMARY),
+        Intent("a", 2, FIRST_JOURNAL, {0: ("x", "z")}, (), SUMMARY),
+    )
     assert coverage([second, first]) == coverage([first, second]) == {0: {"x": 1, "z": 2}, 1: {"y": 1}}
 
 
@@ -391,7 +395,7 @@ def test_publishes_are_numbered_in_their_order_whatever_the_runs_are_called() ->
     store = KillableStore()
     for run_id in ("run-c", "run-a", "run-b"):
         publish(store, run_id)
-    numbers = {intent.run_id: intent.number for intent in load_intents(OUT, store)[0]}
+    numbers = {intent.run_id: intent.number for intent in load_intents(OUT, FIRST_JOURNAL, store)[0]}
     assert numbers == {"run-c": 1, "run-a": 2, "run-b": 3}
 
 
@@ -399,5 +403,5 @@ def test_intents_are_told_apart_by_the_mark_of_success() -> None:
     store = prepared()
     left = intend(store, "run-b")
     store.objects[f"{OUT}/runs/run-c/config.json"] = b"{}"  # a run that did not come as far
-    complete, begun = load_intents(OUT, store)
+    complete, begun = load_intents(OUT, FIRST_JOURNAL, store)
     assert ([intent.run_id for intent in complete], begun) == (["run-a"], [left])

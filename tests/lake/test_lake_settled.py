@@ -9,7 +9,7 @@ from lake_samples import RUN, failure, image, success
 from memory_store import KillableStore
 from record_strategies import some_records
 
-from deepo_beam.lake.journal import COMPACTED, History, Journal
+from deepo_beam.lake.journal import COMPACTED, FIRST_JOURNAL, History, Journal
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.plan import PlanRules, plan_bucket
 from deepo_beam.lake.settled import in_brief
@@ -22,7 +22,7 @@ LISTED = {"size_bytes": 4, "modified_us": 5}
 
 
 def journal(covered: list[Record], fresh: list[Record] = [], compacted: list[Record] = []) -> Journal:  # noqa: B006
-    made = Journal(OUT, KillableStore())
+    made = Journal(OUT, FIRST_JOURNAL, KillableStore())
     for name, records in ((OLD, covered), (NEW, fresh), (f"all{COMPACTED}", compacted)):
         made.append(0, name, records)
     return made

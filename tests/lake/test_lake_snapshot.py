@@ -6,14 +6,13 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from lake_samples import failure, image, outputs, success
+from lake_samples import DATASET, failure, image, outputs, success
 from memory_store import KillableStore, KilledError
 from published_runs import KILLED, OUT, append, before, finished, intend, publish
 
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.lake import snapshot as snapshots
 from deepo_beam.lake.compact import compact
-from deepo_beam.lake.dataset import Dataset
 from deepo_beam.lake.leftover import publish_leftover
 from deepo_beam.lake.snapshot import check_snapshot_folder, known_labels, snapshot_uri, write_snapshot
 from deepo_beam.lake.thresholds import KnownLabel
@@ -21,7 +20,6 @@ from deepo_beam.lake.verify import verify
 from deepo_beam.records import Claimed, Reason
 from deepo_beam.types import Status
 
-DATASET = Dataset("spec echo-v1", "mem", show_discarded=True, max_predictions=None, buckets=2)
 RUN = "run-s"
 SNAPSHOT = f"{OUT}/snapshots/{RUN}"
 
@@ -70,7 +68,7 @@ def test_an_image_whose_new_labelling_was_only_begun_keeps_the_old_one() -> None
 
 def test_a_compacted_journal_gives_the_same_snapshot() -> None:
     stores = [relabelled(), relabelled()]
-    compact(OUT, 2, stores[1])
+    compact(OUT, DATASET, stores[1])
     for store in stores:
         take(store)
     for table in ("labels", "images"):
@@ -117,12 +115,12 @@ def test_other_thresholds_are_in_the_rows_and_in_the_manifest() -> None:
 def test_the_files_of_a_snapshot_are_those_of_its_manifest() -> None:
     store = relabelled()
     take(store)
-    found = verify(OUT, 2, store=store)
+    found = verify(OUT, DATASET, store=store)
     assert (found.findings, found.checked["snapshots"]) == ([], 1)
     uri = f"{SNAPSHOT}/labels/part-00000.parquet"
     data = store.objects.pop(uri)
     store.objects[f"{SNAPSHOT}/labels/part-00001.parquet"] = data
-    assert {(one.kind, one.path) for one in verify(OUT, 2, store=store).findings} == {
+    assert {(one.kind, one.path) for one in verify(OUT, DATASET, store=store).findings} == {
         ("missing", f"snapshots/{RUN}/labels/part-00000.parquet"),
         ("extra", f"snapshots/{RUN}/labels/part-00001.parquet"),
     }
@@ -133,9 +131,9 @@ def test_a_snapshot_that_was_cut_off_has_no_mark_and_is_found() -> None:
     store.writes_left = 4  # three tables and the manifest
     with pytest.raises(KilledError):
         take(store)
-    (finding,) = verify(OUT, 2, store=store).findings
+    (finding,) = verify(OUT, DATASET, store=store).findings
     assert (finding.kind, finding.path) == ("unfinished", f"snapshots/{RUN}")
-    assert verify(OUT, 2, store=store, held=True).findings == []
+    assert verify(OUT, DATASET, store=store, held=True).findings == []
 
 
 def test_a_folder_in_the_output_or_with_something_in_it_is_refused() -> None:
@@ -180,7 +178,7 @@ def test_what_no_table_has_is_published_once_as_a_run_of_its_own() -> None:
     assert pq.read_table(io.BytesIO(data))["image_id"].to_pylist() == [image(13).image_id, image(15).image_id]
     manifest = json.loads(store.objects[f"{OUT}/runs/{RUN}/manifest.json"])
     assert manifest["model"] == {"kind": "spec", "id": "echo-v1", "version_id": None}
-    assert verify(OUT, 2, store=store).findings == []
+    assert verify(OUT, DATASET, store=store).findings == []
     untouched = dict(store.objects)
     assert publish_leftover(OUT, DATASET, "run-t", store) is None
     assert store.objects == untouched

@@ -3,16 +3,14 @@
 import json
 
 import pytest
-from lake_samples import failure, image, success
+from lake_samples import DATASET, failure, image, success
 from memory_store import KillableStore
 from published_runs import FIRST, LAST, OUT, append, before, finished, intend, publish, rewrite, write
 
 from deepo_beam.lake.compact import compact
 from deepo_beam.lake.complete import roll_forward
-from deepo_beam.lake.journal import Journal
+from deepo_beam.lake.journal import FIRST_JOURNAL, Journal
 from deepo_beam.lake.verify import Verification, verify
-
-BUCKETS = 2
 
 
 def whole() -> KillableStore:
@@ -24,7 +22,7 @@ def whole() -> KillableStore:
 def check(store: KillableStore, **how) -> Verification:
     """A check, which must not write."""
     untouched = dict(store.objects)
-    found = verify(OUT, BUCKETS, store=store, **how)
+    found = verify(OUT, DATASET, store=store, **how)
     assert store.objects == untouched
     return found
 
@@ -83,15 +81,15 @@ def test_a_publish_that_was_cut_off_is_unfinished_unless_its_run_is_at_work() ->
     write(store, intent)
     assert findings(store) == {("unfinished", f"runs/{LAST}/publish.json")}
     assert findings(store, held=True) == set()
-    roll_forward(OUT, store)
+    roll_forward(OUT, FIRST_JOURNAL, store)
     assert findings(store) == set()
 
 
 def test_a_segment_that_a_publish_which_was_cut_off_needs_is_missed_before_it_is_completed() -> None:
     store, intent = before()
     bucket, (name, *_) = next(iter(intent.segments.items()))
-    del store.objects[f"{Journal(OUT, store).bucket_folder(bucket)}/{name}"]
-    found = verify(OUT, 2, store=store).findings
+    del store.objects[f"{Journal(OUT, FIRST_JOURNAL, store).bucket_folder(bucket)}/{name}"]
+    found = verify(OUT, DATASET, store=store).findings
     assert ("missing", name) in {(finding.kind, finding.path.rpartition("/")[2]) for finding in found}
 
 
@@ -128,7 +126,7 @@ def test_one_labelling_in_two_partitions_is_named_and_two_labellings_of_one_imag
 
 def test_a_segment_that_is_gone_or_damaged_is_found() -> None:
     store = whole()
-    name = next(name for name in Journal(OUT, store).segments(0) if name.startswith(FIRST))
+    name = next(name for name in Journal(OUT, FIRST_JOURNAL, store).segments(0) if name.startswith(FIRST))
     path = f"journal/bucket=00000/{name}"
     data = store.objects.pop(f"{OUT}/{path}")
     assert findings(store) == {("missing", path)}
@@ -138,16 +136,16 @@ def test_a_segment_that_is_gone_or_damaged_is_found() -> None:
 
 def test_segments_that_were_compacted_are_in_order() -> None:
     store = whole()
-    assert compact(OUT, BUCKETS, store)
+    assert compact(OUT, DATASET, store)
     assert findings(store) == set()
 
 
 def test_a_compaction_that_was_cut_off_is_told_with_its_mend() -> None:
     store = whole()
-    compact(OUT, BUCKETS, store)
+    compact(OUT, DATASET, store)
     del store.objects[f"{OUT}/journal/compacted_runs.json"]
     found = check(store).findings
     assert {one.kind for one in found} == {"missing"}
     assert all(f"deepo-beam compact {OUT}" in one.message for one in found)
-    compact(OUT, BUCKETS, store)
+    compact(OUT, DATASET, store)
     assert findings(store) == set()

@@ -77,7 +77,17 @@ def test_a_budget_is_used_to_its_last_call(images: int, calls: int) -> None:
 
 def test_what_a_run_may_do_is_in_the_scenarios() -> None:
     scenarios = [scenario_of(seed) for seed in range(SEEDS)]
-    for name in ("kills", "zombies", "speculative", "stops", "real_files", "max_calls", "rate", "max_in_flight"):
+    for name in (
+        "kills",
+        "zombies",
+        "speculative",
+        "stops",
+        "rebuckets",
+        "real_files",
+        "max_calls",
+        "rate",
+        "max_in_flight",
+    ):
         assert sum(bool(getattr(scenario, name)) for scenario in scenarios) >= 50, name
     for name in Faults.__dataclass_fields__.keys() - {"load_s"}:
         assert sum(getattr(each.faults, name) != getattr(Faults(), name) for each in scenarios) >= 50, name

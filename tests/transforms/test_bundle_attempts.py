@@ -120,7 +120,7 @@ def test_a_bundle_that_is_dropped_is_taken_up_by_its_retry_and_paid_once(
     retry.teardown()
     if dropped_by == "the next bundle":
         dropped.teardown()
-    history = Journal(plan.output).read_history(0, {})
+    history = Journal(plan.output, plan.journal).read_history(0, {})
     seen = tally_bucket(0, [], history, covered={}, run_id=plan.run_id)
     stats = slow_service.stats()
     assert stats["distinct_images"] == 30

@@ -15,9 +15,10 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 from pipeline_tools import KEY, Keep, expected_outputs, outputs, pipeline
 
+from deepo_beam.cli import main
 from deepo_beam.config import LabelConfig
 from deepo_beam.emulator.testing import RunningEmulator
-from deepo_beam.errors import AuthenticationError, ConfigError, ErrorCode, PreflightError
+from deepo_beam.errors import AuthenticationError, ConfigError, ErrorCode, PreflightError, RunStoppedError
 from deepo_beam.identity import canonical_crop, image_id
 from deepo_beam.lake.stops import Stop
 from deepo_beam.preflight import prepare
@@ -131,6 +132,22 @@ def test_what_the_journal_knows_is_neither_labelled_nor_yielded_again(
     assert [result.image.image_uri for result in new] == [pictures(6)[5]]
     assert service.stats()["accepted"] == 6
     assert not any(Path(output).glob("runs/*/listing"))  # which only a publish reads
+
+
+def test_a_pipeline_that_was_built_before_its_output_was_re_bucketed_does_not_begin(
+    service: RunningEmulator, pictures: Pictures, tmp_path
+) -> None:
+    output = str(tmp_path / "out")
+    run(pictures(5), output=output)
+    built = pipeline()
+    _ = built | beam.Create(pictures(6)) | LabelImages(spec="echo-v1", output=output)
+    with pytest.raises(SystemExit) as ended:
+        main(["compact", output, "--buckets", "3"])
+    assert ended.value.code == 0
+    with pytest.raises(RunStoppedError, match="re-bucketed"):
+        built.run()
+    assert service.stats()["accepted"] == 5
+    assert len(run(pictures(6), output=output)) == 1
 
 
 def test_an_output_of_another_model_is_refused_when_the_transform_is_applied(

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepo_beam.lake import audit, compact, complete, heartbeat, holding, journal, listing, manifest, shard
+from deepo_beam.lake import audit, compact, complete, heartbeat, holding, journal, listing, manifest, rebucket, shard
 from deepo_beam.lake.flatten import flatten_predictions
 from deepo_beam.lake.records import KINDS, decode_records
 from deepo_beam.lake.settled import Settled, in_brief
@@ -90,7 +90,7 @@ class Rows:
 def simulated_files(*, real: bool) -> Iterator[None]:
     """While the block runs, nothing is encoded (``real``: all of it is)."""
     with ExitStack() as stack:
-        for module in (audit, compact, listing, manifest):
+        for module in (audit, compact, listing, manifest, rebucket):
             stack.enter_context(patch.object(module, "ThreadPoolExecutor", InlineExecutor))
         threads = SimpleNamespace(Thread=IdleThread, Event=threading.Event, Lock=threading.Lock)
         for threaded in (heartbeat, holding):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deepo_beam.engine import EngineSettings
 from deepo_beam.errors import ObjectNotFoundError, OutputHeldError, RunStoppedError, StorageError
 from deepo_beam.identity import bucket_of
-from deepo_beam.lake import compact, complete, holding, listing, plan, publish, summary, tally
+from deepo_beam.lake import compact, complete, holding, listing, plan, publish, rebucket, summary, tally
+from deepo_beam.lake.dataset import Dataset, find_dataset, write_dataset
 from deepo_beam.lake.holder import Holder
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.lease import BEAT_S
@@ -165,12 +166,15 @@ class Launcher(Actor):
 
     def _run(self) -> Summary | None:
         life, scenario = self.life, self.life.scenario
-        complete.roll_forward(OUTPUT, self.view)
-        compact.compact(OUTPUT, scenario.buckets, self.view, at_least=scenario.compact_at)
+        dataset = self._mend(compact_at=scenario.compact_at)
+        if dataset is None:
+            dataset = Dataset(str(MODEL), "host", False, None, scenario.buckets)
+            write_dataset(OUTPUT, dataset, self.view)
+        self.info = replace(self.info, journal=dataset.journal)
         self.view.write_bytes(publish.run_uri(OUTPUT, self.name, "config.json", self.view), b"{}")
         buckets: dict[int, list[ImageRef]] = {}
         for image in self.entries:
-            buckets.setdefault(bucket_of(image.image_id, scenario.buckets), []).append(image)
+            buckets.setdefault(bucket_of(image.image_id, dataset.buckets), []).append(image)
         if scenario.max_calls is not None:
             self._allotments = self._share_calls(buckets, scenario.max_calls)
         life.truth.started(self, self._allotments)
@@ -187,12 +191,21 @@ class Launcher(Actor):
         self._close()
         return summary
 
+    def _mend(self, *, compact_at: int) -> Dataset | None:
+        """What an earlier one left is finished first; None: there is no output yet."""
+        dataset = find_dataset(OUTPUT, self.view)
+        if dataset is not None:
+            rebucket.sweep(OUTPUT, dataset, check_held=self._check_held, store=self.view)
+            complete.roll_forward(OUTPUT, dataset.journal, self.view)
+            compact.compact(OUTPUT, dataset, self.view, at_least=compact_at)
+        return dataset
+
     def _share_calls(self, buckets: Mapping[int, Sequence[ImageRef]], calls: int) -> Mapping[int, int]:
-        covered = publish.coverage(publish.load_intents(OUTPUT, self.view)[0])
+        covered = publish.coverage(publish.load_intents(OUTPUT, self.info.journal, self.view)[0])
         work = {}
         for bucket, images in buckets.items():
             before = covered.get(bucket, {})
-            history = Journal(OUTPUT, self.view).read_history(bucket, before)
+            history = Journal(OUTPUT, self.info.journal, self.view).read_history(bucket, before)
             planned = plan.plan_bucket(images, tally.known_of(history, before), self.info.rules)
             work[bucket] = sum(entry.labelling is not None for entry in planned)
         return plan.share_calls(work, calls)
@@ -223,7 +236,7 @@ class Launcher(Actor):
     def _publish(self, buckets: Sequence[int]) -> Summary:
         """As the publishing transform does."""
         view, run_id, scenario = self.view, self.name, self.life.scenario
-        done, _ = publish.load_intents(OUTPUT, view)
+        done, _ = publish.load_intents(OUTPUT, self.info.journal, view)
         covered = publish.coverage(intent for intent in done if intent.run_id != run_id)
         tallies = [self._tally(bucket, covered) for bucket in buckets]
         known = summary.summarise(
@@ -238,7 +251,7 @@ class Launcher(Actor):
         )
         self._check_held()
         intent = publish.write_intent(
-            OUTPUT, publish.plan_publish(tallies, known, number=publish.next_number(done)), view
+            OUTPUT, publish.plan_publish(tallies, known, self.info.journal, number=publish.next_number(done)), view
         )
         files = []
         for number in range(len(intent.shards)):
@@ -253,7 +266,7 @@ class Launcher(Actor):
         except ObjectNotFoundError:
             listed = []
         before = covered.get(bucket, {})
-        history = Journal(OUTPUT, self.view).read_history(bucket, before, tally.COUNTED)
+        history = Journal(OUTPUT, self.info.journal, self.view).read_history(bucket, before, tally.COUNTED)
         return tally.tally_bucket(bucket, listed, history, covered=before, run_id=self.name)
 
     def _close(self) -> None:
@@ -315,3 +328,14 @@ class Launcher(Actor):
 
     def _acts(self) -> None:
         self.life.chaos.publishing(self)
+
+
+class Divider(Launcher):
+    """``compact --buckets``."""
+
+    def _run(self) -> None:
+        dataset, buckets = self._mend(compact_at=1), self.rng.randint(1, 5)
+        if dataset is not None and buckets != dataset.buckets:
+            self.clock.say(self.name, "divides the journal by {}", buckets)
+            self._acts()
+            rebucket.rebucket(OUTPUT, dataset, buckets, self.name, check_held=self._check_held, store=self.view)

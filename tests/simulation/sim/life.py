@@ -14,7 +14,7 @@ from deepo_beam.types import Failure, ImageRef
 from sim.chaos import Chaos
 from sim.clock import Clock
 from sim.files import simulated_files
-from sim.launcher import Launcher
+from sim.launcher import Divider, Launcher
 from sim.scenario import Faults, Night, Scenario
 from sim.service import Service
 from sim.store import SimulatedStore
@@ -44,6 +44,7 @@ class Life:
         self.starts = 0
         self.summaries: list[Summary] = []
         self._rng = random.Random(f"{scenario.seed} life")
+        self._rebuckets = random.Random(f"{scenario.seed} rebuckets")
         self._images: list[ImageRef] = []
 
     @property
@@ -65,7 +66,9 @@ class Life:
 
     def _until_settled(self, night: Night) -> Summary:
         for number in range(_MOST_STARTS):
-            summary = self._start(night)
+            if self._rebuckets.random() < self.scenario.rebuckets and not self.quiet:
+                self._start(night, Divider)
+            summary = self._start(night, Launcher)
             if summary is not None and summary.not_attempted == 0 and summary.stopped is None:
                 return summary
             if summary is not None and night.relabel == "all":
@@ -78,10 +81,10 @@ class Life:
                 self.clock.pass_until(self.clock.now + 5.0)
         raise AssertionError(f"not settled after {_MOST_STARTS} starts")
 
-    def _start(self, night: Night) -> Summary | None:
+    def _start(self, night: Night, command: type[Launcher]) -> Summary | None:
         self.starts += 1
         self.chaos.prepare()
-        self.launcher = Launcher(self, self.starts, night, self.entries)
+        self.launcher = command(self, self.starts, night, self.entries)
         summary = self.launcher.run()
         if summary is not None:
             self.summaries.append(summary)

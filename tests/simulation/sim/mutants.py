@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from deepo_beam.engine.ledger import Flush, Ledger
 from deepo_beam.engine.tasks import TaskLost, Tasks
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import AnswerLostError, EndpointError, ErrorCode, ServerError, Stage
-from deepo_beam.lake import compact, complete, heartbeat, journal, lease, listing, merge, plan, publish, tally
+from deepo_beam.lake import compact, complete, heartbeat, journal, lease, listing, merge, plan, publish, rebucket, tally
 from deepo_beam.records import Accepted, Finished, Reason
 from deepo_beam.types import Failure, Status
 
@@ -192,6 +193,23 @@ def _drops_labels(original: Any, records: list[Any]) -> list[Any]:
     return [record for record in original(records) if not isinstance(record, Finished)]
 
 
+def _deletes_before_the_switch(
+    original: Any, output: str, dataset: Any, buckets: int, run_id: str, *, store: Any, **options: Any
+) -> Any:
+    new = replace(dataset, buckets=buckets, journal=f"{rebucket._LATER}{run_id}")
+    copied = rebucket._copy(output, dataset.journal, new, store)
+    rebucket._delete(journal.Journal(output, dataset.journal, store), copied)
+    return original(output, dataset, buckets, run_id, store=store, **options)
+
+
+def _one_more(original: Any, records: list[Any], buckets: int) -> Any:
+    return original(records, buckets + 1)
+
+
+def _in_force_now(original: Any, output: str, name: str, store: Any) -> bool:
+    return name == json.loads(store.read_bytes(f"{output}/dataset.json"))["journal"]
+
+
 def _waits_for_nobody(original: Any, self: lease.Membership, *, alone: bool) -> None:
     original(self, alone=True)
 
@@ -260,17 +278,25 @@ MUTANTS = (
     Mutant("shards are written without an intent", 0, _patched(publish, "write_intent", _intent_in_memory)),
     Mutant("_SUCCESS is written before the manifest", 0, _patched(complete, "commit", _success_first)),
     Mutant("_SUCCESS is written before the last shard", 0, _patched(publish, "write_shard", _shard_later)),
-    Mutant("an intent is not rolled forward", 16, _value(complete, "roll_forward", lambda output, store: [])),
+    Mutant("an intent is not rolled forward", 16, _value(complete, "roll_forward", lambda output, journal, store: [])),
     Mutant("compaction deletes before it writes", 2, _patched(compact, "compact_bucket", _deletes_first)),
     Mutant("compaction drops the newest labels", 2, _patched(compact, "_essential_of_image", _drops_labels)),
     Mutant("compaction drops what failed", 2, _patched(compact, "_essential_of_image", _drops_failures)),
     Mutant("compaction keeps what was passed over", 427, _value(compact, "_standing", list)),
+    # another number of buckets
+    Mutant("the old journal goes before the switch", 7, _patched(rebucket, "rebucket", _deletes_before_the_switch)),
+    Mutant("records are moved into buckets of another number", 7, _patched(rebucket, "_by_bucket", _one_more)),
+    Mutant("what was published is moved as if it were not", 7, _value(rebucket, "COMPACTED", ".other.parquet")),
+    Mutant(
+        "what was not published is moved as if it were", 13, _value(rebucket, "MOVED", f".moved{journal.COMPACTED}")
+    ),
+    Mutant("what is left in an old journal just goes", 1063, _patched(rebucket, "_was_in_force", _in_force_now)),
     # the lease
     Mutant("posts ask for no lease", 13, _value(heartbeat.Heartbeat, "lease_left_s", lambda self: 1.0)),
     Mutant("a silent process is dropped before its lease is over", 513, _value(lease, "DROP_S", 2.0)),
     Mutant("a newcomer does not wait", 13, _patched(lease.Membership, "__init__", _waits_for_nobody)),
     Mutant("the rate is not shared", 13, _value(Core, "share_rate", lambda self, sharers: None)),
-    Mutant("a budget is pooled over several processes", 821, _patched(Budget, "__init__", _pooled)),
+    Mutant("a budget is pooled over several processes", 4, _patched(Budget, "__init__", _pooled)),
     # Once in the code, and found here:
     Mutant("an image is claimed before it is compared", 81, _patched(Core, "_promote", _claimed_before_compared)),
     Mutant(

@@ -13,8 +13,9 @@ from deepo_beam.engine.ledger import Flush, by_bucket
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import ApiError, DeepoBeamError, ErrorCode, RunStoppedError, Stage, StorageError
 from deepo_beam.lake import holding, listing, plan, publish, tally
+from deepo_beam.lake.dataset import check_journal
 from deepo_beam.lake.heartbeat import Activity, Heartbeat
-from deepo_beam.lake.journal import Journal, segment_name
+from deepo_beam.lake.journal import FIRST_JOURNAL, Journal, segment_name
 from deepo_beam.lake.lease import BEAT_S
 from deepo_beam.lake.plan import PlanRules
 from deepo_beam.lake.stops import Stop
@@ -42,6 +43,7 @@ class RunInfo:
     settings: EngineSettings
     version: int
     started_us: int
+    journal: str = FIRST_JOURNAL
 
 
 @dataclass(eq=False)
@@ -69,7 +71,7 @@ class Process(Actor):
         self.stopped: str | None = None
         self.closing = False
         self._view = View(life.store, self, life.chaos.acts)
-        self._journal = Journal(OUTPUT, InstantView(life.store, self, life.chaos.acts))
+        self._journal = Journal(OUTPUT, run.journal, InstantView(life.store, self, life.chaos.acts))
         skew_us = 1_760_000_000_000_000 + self.rng.randrange(-3_000_000, 3_000_000)
         self.core = Core(
             run.settings,
@@ -163,10 +165,10 @@ class Process(Actor):
         """As the labelling DoFn does."""
         if self._covered is None:
             self._join()
-            self._covered = publish.coverage(publish.load_intents(OUTPUT, self._view)[0])
+            self._covered = publish.coverage(publish.load_intents(OUTPUT, self.run.journal, self._view)[0])
         self.life.truth.plans(self, bucket)
         covered = self._covered.get(bucket, {})
-        history = Journal(OUTPUT, self._view).read_history(bucket, covered)
+        history = Journal(OUTPUT, self.run.journal, self._view).read_history(bucket, covered)
         planned = plan.plan_bucket(images, tally.known_of(history, covered), self.run.rules)
         listing.write_listing(OUTPUT, self.run.run_id, bucket, planned, self._view)
         works = [
@@ -200,6 +202,7 @@ class Process(Actor):
         scenario = self.life.scenario
         if not scenario.local:
             holding.check_held(OUTPUT, self.run.run_id, self._view)
+        check_journal(OUTPUT, self.run.journal, self._view)
         report = WorkerReport(
             self.run.run_id, self.writer, "host", 1, self.core.counters, started_us=self.run.started_us
         )

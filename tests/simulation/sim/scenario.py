@@ -58,6 +58,7 @@ class Scenario:
         pauses: how often in a start some worker's machine sleeps for a while.
         speculative: bundles are sometimes given to a second process although the first is well.
         stops: share of the starts that somebody asks to stop.
+        rebuckets: share of the starts before which somebody asks for another number of buckets.
         real_files: segments and tables are Parquet, as in production, not Python objects.
     """
 
@@ -80,6 +81,7 @@ class Scenario:
     speculative: float = 0.0
     pauses: int = 0
     stops: float = 0.0
+    rebuckets: float = 0.0
     real_files: bool = False
     faults: Faults = field(default_factory=Faults)
 
@@ -89,11 +91,16 @@ class Scenario:
         return not (self.kills or self.speculative or self.stops or self.pauses)
 
 
-def scenario_of(seed: int, *, real_files: bool | None = None) -> Scenario:
+def scenario_of(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = random.Random(seed)
-    if seed % 25 == 13:
-        return _crowd(seed, rng)
+    scenario = _crowd(seed, rng) if seed % 25 == 13 else _any(seed, rng)
+    # Often where somebody may not hear of it.
+    shares = [0.0, 1.0] if scenario.zombies else [0.0, 0.0, 0.0, 0.2, 0.7]
+    return replace(scenario, rebuckets=random.Random(f"{seed} rebuckets").choice(shares))
+
+
+def _any(seed: int, rng: random.Random) -> Scenario:
     images = rng.choice([1, 2, 5, 8, 12, 12, 20, 40])
     processes = rng.choice([1, 1, 2, 3])
     kills = rng.choice([0, 1, 1, 2, 3])
@@ -119,7 +126,7 @@ def scenario_of(seed: int, *, real_files: bool | None = None) -> Scenario:
         zombies=overlapping,
         speculative=0.3 if overlapping and rng.random() < 0.5 else 0.0,
         stops=rng.choice([0.0, 0.0, 0.3]),
-        real_files=seed % 40 == 7 if real_files is None else real_files,
+        real_files=seed % 40 == 7,
         faults=_faults(rng, stale=overlapping, longest_outage_s=1200.0 if in_process else 60.0),
     )
 

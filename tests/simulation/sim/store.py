@@ -33,7 +33,7 @@ class SimulatedStore:
     def put(self, actor: Actor, uri: str, data: bytes) -> None:
         """Now it is there."""
         self.before_write(actor, uri, data)
-        if uri not in self.objects and self.faults.stale_s and "/journal/bucket=" in uri:
+        if uri not in self.objects and self.faults.stale_s and "/bucket=" in uri:
             self._listed_from[uri] = (self.clock.now + self.rng.uniform(0.0, self.faults.stale_s), actor)
         self.objects[uri] = data
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from deepo_beam.api import TaskState
 from deepo_beam.engine import Outcome, Settled
 from deepo_beam.engine.work import Job
-from deepo_beam.lake.journal import COMPACTED
+from deepo_beam.identity import bucket_of
+from deepo_beam.lake.journal import COMPACTED, FIRST_JOURNAL
 from deepo_beam.lake.publish import decode_intent
 from deepo_beam.lake.summary import Summary
 from deepo_beam.records import Accepted, Claimed, Finished, Record
+from deepo_beam.types import Status
 from sim.clock import Actor
 from sim.files import records_of
 from sim.process import OUTPUT, Attempt, Process
@@ -31,6 +33,7 @@ class Truth:
     def __init__(self, life: Life) -> None:
         self.life = life
         self.records: list[Record] = []
+        self._journals: list[str] = []  # where each of them stands
         self.posts: defaultdict[Process, list[float]] = defaultdict(list)
         self.calls: Counter[str] = Counter()
         self.overlapped: set[tuple[str, int]] = set()
@@ -56,10 +59,10 @@ class Truth:
         """What is written once is never changed, and in the order in which others rely on it."""
         objects, old = self.life.store.objects, self.life.store.objects.get(uri)
         parts = uri.removeprefix(f"{OUTPUT}/").split("/")
-        if parts[0] == "journal" and len(parts) == 3:
+        if parts[0].startswith("journal") and len(parts) == 3:
             assert old is None or old == data, f"segment {uri} was changed"
             if old is None:
-                self._durable(actor, records_of(data))
+                self._durable(actor, parts[0], records_of(data))
         elif parts[0] in _TABLES:
             run_id = parts[1].removeprefix("run_id=")
             assert f"{OUTPUT}/runs/{run_id}/publish.json" in objects, f"{uri} was written before its intent"
@@ -70,15 +73,39 @@ class Truth:
             self._complete(parts[1])
 
     def before_delete(self, uri: str) -> None:
-        """A segment goes only when another one says what it said."""
-        folder, _, name = uri.rpartition("/")
-        if "/journal/" not in folder:
+        """A segment goes only when another one, of the journal in force, says what it said."""
+        objects, folder = self.life.store.objects, uri.rpartition("/")[0]
+        if "/bucket=" not in uri or uri not in objects:
             return
-        others = (other for other in self.life.store.objects if other.startswith(f"{folder}/") and other != uri)
-        assert any(other.endswith(COMPACTED) for other in others), f"{name} was deleted, and nothing stands for it"
+        dataset = json.loads(objects[f"{OUTPUT}/dataset.json"])
+        journal = folder.removeprefix(f"{OUTPUT}/").partition("/")[0]
+        if journal == dataset["journal"]:
+            others = (other for other in objects if other.startswith(f"{folder}/") and other != uri)
+            assert any(other.endswith(COMPACTED) for other in others), f"{uri} was deleted, and nothing stands for it"
+        elif journal == FIRST_JOURNAL or f"{OUTPUT}/{journal}/compacted_runs.json" in objects:
+            self._taken_over(records_of(objects[uri]), dataset)
 
-    def _durable(self, actor: Actor, records: list[Record]) -> None:
+    def _taken_over(self, records: list[Record], dataset: dict) -> None:
+        """Word for word, but for what came before the newest labels of an image."""
+        for record in records:
+            folder = f"{OUTPUT}/{dataset['journal']}/bucket={bucket_of(record.image_id, dataset['buckets']):05d}/"
+            known = [
+                other
+                for uri, data in self.life.store.objects.items()
+                if uri.startswith(folder)
+                for other in records_of(data)
+                if other.image_id == record.image_id
+            ]
+            labelled = (
+                other.generation >= record.generation
+                for other in known
+                if isinstance(other, Finished) and other.result.status is not Status.FAILED
+            )
+            assert record in known or any(labelled), f"{record} was deleted, and not taken over"
+
+    def _durable(self, actor: Actor, journal: str, records: list[Record]) -> None:
         self.records += records
+        self._journals += [journal] * len(records)
         for record in records:
             if isinstance(record, Claimed):
                 self._claims.add((actor.name, record))
@@ -111,8 +138,10 @@ class Truth:
         run_id = process.run.run_id
         for bucket in attempt.bundle:
             self.attempts[run_id, bucket] += 1
-            for other, _ in self._active[bucket]:
-                self.overlapped |= {(run_id, bucket), (other.run.run_id, bucket)}
+            for its, rivals in self._active.items():
+                for other, _ in rivals:
+                    if its == bucket or other.run.journal != process.run.journal:
+                        self.overlapped |= {(run_id, bucket), (other.run.run_id, its)}
             self._active[bucket].add((process, attempt))
 
     def plans(self, process: Process, bucket: int) -> None:
@@ -173,8 +202,8 @@ class Truth:
             assert hopeless, f"{image_id} is posted again, and its task {task_id} is neither lost nor in error"
         if job.calls == 1 and job.work.resume is None and not self.life.scenario.faults.stale_s:
             of_it = [
-                (record, number < self._planned[process, job.work.bucket])
-                for number, record in enumerate(self.records)
+                (record, number < self._planned[process, job.work.bucket] and journal == process.run.journal)
+                for number, (record, journal) in enumerate(zip(self.records, self._journals, strict=True))
                 if isinstance(record, (Accepted, Claimed))
                 and (record.image_id, record.generation) == (image_id, generation)
                 and not (isinstance(record, Claimed) and record.attempt == job.attempt)

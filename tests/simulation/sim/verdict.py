@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from deepo_beam.engine.rate import bucket_depth
 from deepo_beam.errors import ErrorCode
+from deepo_beam.lake.dataset import find_dataset
 from deepo_beam.lake.journal import Journal
 from deepo_beam.lake.publish import coverage, load_intents
 from deepo_beam.lake.summary import Summary
@@ -103,9 +104,12 @@ def _published_once(rows: Sequence[tuple[str, bool]]) -> bool:
 def _known_as_published(life: Life, published: Mapping[str, Mapping[_Labelling, Finished]]) -> None:
     """What the journal takes to be in the tables is what they hold: later runs decide by it."""
     view = InstantView(life.store, Actor("judge"), lambda actor: None)
-    covered = coverage(load_intents(OUTPUT, view)[0])
-    for bucket in range(life.scenario.buckets):
-        for image_id, state in states_of(Journal(OUTPUT, view).read_records(bucket), covered.get(bucket, {})).items():
+    dataset = find_dataset(OUTPUT, view)
+    assert dataset is not None
+    journal = Journal(OUTPUT, dataset.journal, view)
+    covered = coverage(load_intents(OUTPUT, dataset.journal, view)[0])
+    for bucket in range(dataset.buckets):
+        for image_id, state in states_of(journal.read_records(bucket), covered.get(bucket, {})).items():
             if state.finished is not None and state.published:
                 labelling = (state.generation, state.finished.result.status is not Status.FAILED)
                 row = published[image_id].get(labelling)
