@@ -73,10 +73,9 @@ def compact_bucket(journal: Journal, bucket: int, covered: Mapping[str, int]) ->
         return None
     if not names or (len(names) == 1 and names[0].endswith(COMPACTED)):
         return 0
-    segments = journal.read_records(bucket)
-    records = essential(numbered({name: segments[name] for name in names}, covered))
+    settled, others = journal.read_outcomes(bucket, names)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-    journal.append(bucket, f"{digest}{COMPACTED}", records)
+    journal.append(bucket, f"{digest}{COMPACTED}", essential(numbered(others, covered)), settled)
     for name in names:
         journal.delete(bucket, name)
     return len(names)

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+import pyarrow as pa
+
 from deepo_beam import storage
 from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
 from deepo_beam.lake.records import KINDS, decode_segment, encode_records
+from deepo_beam.lake.schemas import JOURNAL
 from deepo_beam.lake.segment import Segment
-from deepo_beam.lake.settled import Settled, keys_of, outcomes_of, settled_ids
+from deepo_beam.lake.settled import Settled, keys_of, outcome_rows, outcomes_of, settled_ids
 from deepo_beam.records import Record
 
 FIRST_JOURNAL = "journal"  # the folder of an output's first journal
@@ -143,7 +146,7 @@ class Journal:
                 found.setdefault(int(number), []).append(name)
         return {bucket: sorted(found[bucket]) for bucket in sorted(found)}
 
-    def append(self, bucket: int, segment: str, records: Sequence[Record]) -> None:
+    def append(self, bucket: int, segment: str, records: Sequence[Record], rows: pa.Table | None = None) -> None:
         """Write a segment; when this returns, its records outlive a crash. No records: nothing is written.
 
         Args:
@@ -151,12 +154,13 @@ class Journal:
             segment: from :func:`segment_name`; the same name again replaces the segment, so that a write of
                 which the end is unknown may be repeated.
             records: in any order.
+            rows: more of them, from :meth:`read_outcomes`.
 
         Raises:
             StorageError: it may or may not have been written; write it again.
         """
-        if records:
-            self._store.write_bytes(self._uri(bucket, segment), encode_records(records))
+        if records or rows:
+            self._store.write_bytes(self._uri(bucket, segment), encode_records(records, rows))
 
     def holds(self, bucket: int, segment: str) -> bool:
         """Whether a segment is there, listed or not.
@@ -203,11 +207,7 @@ class Journal:
         """
         segments = self._open_segments(bucket)
         in_tables = {name for name in segments if is_covered(name, covered)}
-        keys = []
-        for name, segment in segments.items() if in_tables else ():
-            with self._named_damage(bucket, name, segment):
-                keys.append(keys_of(segment, is_covered=name in in_tables))
-        ids = settled_ids(keys) if keys else None
+        ids = self._settled_ids(bucket, segments, in_tables)
         settled: dict[str, Settled] = {}
         records: dict[str, list[Record]] = {}
         for name, segment in segments.items():
@@ -217,6 +217,38 @@ class Journal:
                     settled |= outcomes_of(segment, without)
                 records[name] = decode_segment(segment, kinds, without=without)
         return History(settled, records)
+
+    def read_outcomes(self, bucket: int, covered: Collection[str]) -> tuple[pa.Table | None, dict[str, list[Record]]]:
+        """Some segments of a bucket, for compaction.
+
+        Args:
+            bucket: which.
+            covered: the names of the segments; complete publishes cover them.
+
+        Returns:
+            The outcomes of images of which nothing is open in these segments, by image, as rows of
+            :data:`deepo_beam.lake.schemas.JOURNAL`, None for none; the records of all others by segment.
+
+        Raises:
+            StorageError: as :meth:`read_records`.
+        """
+        segments = {name: segment for name, segment in self._open_segments(bucket).items() if name in covered}
+        ids = self._settled_ids(bucket, segments, covered)
+        rows, records = [], {}
+        for name, segment in segments.items():
+            with self._named_damage(bucket, name, segment):
+                records[name] = decode_segment(segment, without=ids)
+                rows.append(outcome_rows(segment, JOURNAL.names, ids))
+        return pa.concat_tables(rows).sort_by("image_id") if rows else None, records
+
+    def _settled_ids(
+        self, bucket: int, segments: Mapping[str, Segment], covered: Collection[str]
+    ) -> pa.ChunkedArray | None:
+        keys = []
+        for name, segment in segments.items() if covered else ():
+            with self._named_damage(bucket, name, segment):
+                keys.append(keys_of(segment, is_covered=name in covered))
+        return settled_ids(keys) if keys else None
 
     def _open_segments(self, bucket: int) -> dict[str, Segment]:
         """All of them, sorted by name; one that is gone by the time it is read was replaced: the list is read again."""

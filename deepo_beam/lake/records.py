@@ -43,7 +43,7 @@ KINDS = frozenset(("claimed", "released", "accepted", "finished", "noted"))
 _SEGMENT_SCHEMA = pa.schema([field.remove_metadata() for field in JOURNAL], metadata=JOURNAL.metadata)
 
 
-def encode_records(records: Sequence[Record]) -> bytes:
+def encode_records(records: Sequence[Record], rows: pa.Table | None = None) -> bytes:
     """Records as a Parquet file with the columns :data:`deepo_beam.lake.schemas.JOURNAL`.
 
     Not kept of an image, since they do not describe it for good: ``location`` (it may hold a signature),
@@ -51,16 +51,20 @@ def encode_records(records: Sequence[Record]) -> bytes:
 
     Args:
         records: in any order; an empty sequence gives a valid file without rows.
+        rows: more of them, in the columns of :data:`deepo_beam.lake.schemas.JOURNAL`; they come first.
 
     Returns:
         The bytes of the file; equal records give equal bytes.
     """
-    rows = [record_row(record) for record in records]
+    more = [record_row(record) for record in records]
     # What no record has is left out: a segment of claims has 7 columns and costs a quarter of one with all.
-    used = {name for row in rows for name, value in row.items() if value is not None}
+    used = {name for row in more for name, value in row.items() if value is not None}
+    used |= {field.name for field in _SEGMENT_SCHEMA if rows and rows[field.name].null_count < rows.num_rows}
     fields = [field for field in _SEGMENT_SCHEMA if field.name in used or not field.nullable]
     schema = pa.schema(fields, metadata=_SEGMENT_SCHEMA.metadata)
-    batch = record_batch(schema, rows)
+    table = pa.Table.from_batches([record_batch(schema, more)])
+    if rows:
+        table = pa.concat_tables([rows.select(schema.names).cast(schema), table])
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
@@ -70,7 +74,7 @@ def encode_records(records: Sequence[Record]) -> bytes:
         write_statistics=False,
         write_page_checksum=True,
     ) as writer:
-        writer.write_batch(batch)
+        writer.write_table(table)
     return bytes(sink.getvalue())
 
 

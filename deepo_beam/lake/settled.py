@@ -114,6 +114,16 @@ def settled_ids(keys: Sequence[pa.Table]) -> pa.ChunkedArray:
     return images["image_id"].filter(is_settled)
 
 
+def outcome_rows(segment: Segment, names: Sequence[str], ids: pa.ChunkedArray) -> pa.Table:
+    """Some columns of the outcomes of the images ``ids``, ``kind`` and ``image_id`` among them.
+
+    Raises:
+        ValueError: the segment is damaged.
+    """
+    columns = segment.columns(names)
+    return columns.filter(pc.and_(pc.equal(columns["kind"], "finished"), pc.is_in(columns["image_id"], ids)))
+
+
 def outcomes_of(segment: Segment, ids: pa.ChunkedArray) -> dict[str, Settled]:
     """Image id to outcome, of those images ``ids`` whose outcome is in this segment.
 
@@ -122,8 +132,7 @@ def outcomes_of(segment: Segment, ids: pa.ChunkedArray) -> dict[str, Settled]:
     """
     if "status" not in segment.present:
         return {}
-    columns = segment.columns(_OUTCOME)
-    columns = columns.filter(pc.and_(pc.equal(columns["kind"], "finished"), pc.is_in(columns["image_id"], ids)))
+    columns = outcome_rows(segment, _OUTCOME, ids)
     values = [
         columns["image_id"],
         columns["generation"],

@@ -9,7 +9,8 @@ from lake_samples import RUN, failure, image, success
 from memory_store import KillableStore
 from record_strategies import some_records
 
-from deepo_beam.lake.journal import COMPACTED, FIRST_JOURNAL, History, Journal
+from deepo_beam.lake.compact import compact_bucket, essential
+from deepo_beam.lake.journal import COMPACTED, FIRST_JOURNAL, History, Journal, numbered
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.plan import PlanRules, plan_bucket
 from deepo_beam.lake.settled import in_brief
@@ -92,3 +93,13 @@ def test_settled_or_not_an_image_is_planned_and_counted_alike(
     listing = [ListedEntry(entry.image.image_id, entry.disposition, conflict=False) for entry in planned]
     told = [tally_bucket(0, listing, each, covered=COVERED, run_id="run-b") for each in (history, History({}, records))]
     assert told[0] == told[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(some_records, max_size=8), st.lists(some_records, max_size=8))
+def test_a_compaction_keeps_what_it_would_if_every_record_were_looked_at(covered: list, compacted: list) -> None:
+    made = journal(covered, compacted=compacted)
+    whole = made.read_records(0)
+    compact_bucket(made, 0, COVERED)
+    (kept,) = made.read_records(0).values() or [[]]
+    assert sorted(kept, key=repr) == sorted(essential(numbered(whole, COVERED)), key=repr)

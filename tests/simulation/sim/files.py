@@ -140,7 +140,7 @@ def _error_rows(failed: Iterable[Any]) -> list[tuple[Any, ...]]:
     return [(each.result.image.image_id, each.last_seen_us, each.result.failure.code.value) for each in failed]
 
 
-def _pack_records(records: Sequence[Record]) -> bytes:
+def _pack_records(records: Sequence[Record], rows: None) -> bytes:
     # What would not be kept of them (where they stood in the listing) is taken along; nothing looks at it.
     return Packed.of(records, [_key(record) for record in records])
 
@@ -174,6 +174,13 @@ def _read_history(
     return journal.History(settled, others)
 
 
+def _read_outcomes(
+    self: journal.Journal, bucket: int, covered: Collection[str]
+) -> tuple[None, dict[str, list[Record]]]:
+    """The shorter way for outcomes of settled images is for files alone."""
+    return None, {name: records for name, records in self.read_records(bucket).items() if name in covered}
+
+
 def settled_by(entries: Sequence[tuple[Record, bool]]) -> Settled | None:
     """What :mod:`deepo_beam.lake.settled` finds in columns, from (record, covered) of one image."""
     outcomes = [record for record, _ in entries if isinstance(record, Finished)]
@@ -196,7 +203,7 @@ def _read_listing(output: str, run_id: str, bucket: int, store: Any) -> list[lis
 
 _STANDINS: dict[Any, dict[str, Any]] = {
     journal: {"encode_records": _pack_records, "decode_segment": _unpack_records, "Segment": lambda data: data},
-    journal.Journal: {"read_history": _read_history},
+    journal.Journal: {"read_history": _read_history, "read_outcomes": _read_outcomes},
     listing: {"write_listing": _write_listing, "read_listing": _read_listing},
     complete: {"audit": lambda output, intent, files, store: None},  # it reads the tables as Parquet
     shard: {
