@@ -8,6 +8,7 @@ done with one HTTP library, and so the rung that everything else is compared wit
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import threading
 import time
@@ -15,8 +16,6 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pybase64
 
 POST_PATH = "/v0.7/recognition/versions/21/inference"
 HEADERS = {"X-API-KEY": "benchmark", "Content-Type": "application/json"}
@@ -40,7 +39,7 @@ def photographs(folder: Path) -> deque[Path]:
 
 def body_of(path: Path) -> bytes:
     """An inference with the image as base64."""
-    source = pybase64.b64encode(path.read_bytes())
+    source = base64.b64encode(path.read_bytes())
     return b'{"inputs":[{"image":{"source":"data:image/jpeg;base64,' + source + b'"}}],"show_discarded":false}'
 
 
