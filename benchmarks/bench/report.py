@@ -36,9 +36,11 @@ def markdown(results: Results) -> str:
     machine, settings = results["machine"], results["settings"]
     ceiling = statistics.median(results["ceiling_posts_per_s"])
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    rounds = "one round" if settings["rounds"] == 1 else f"medians of {settings['rounds']} rounds"
     parts = [
-        f"{machine['cores']} cores ({machine['processor']}), Python {machine['python']}; {versions}. Medians of"
-        f" {settings['rounds']} rounds.\n\nThe server by itself takes {ceiling:,.0f} posts/s of 100 kB.\n"
+        f"{machine['cores']} cores ({machine['processor']}), Python {machine['python']}; {versions}."
+        f" Measured {results['measured_at'][:10]} at {results['commit']}: {rounds}.\n\n"
+        f"The server by itself takes {ceiling:,.0f} posts/s of 100 kB.\n"
     ]
     for scenario in results["scenarios"]:
         found = medians(results, scenario["name"])
