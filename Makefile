@@ -14,7 +14,7 @@ PYTEST := -m pytest --numprocesses 3 --dist loadfile
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format coverage simulate chaos test-pythons test-lowest pins dist clean
+.PHONY: help demo test check lint types format coverage simulate chaos bench test-pythons test-lowest pins dist clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ chaos: $(READY) ## Kill the real command at random moments: KILLS=5 times a test
 
 simulate: $(READY) ## Simulate lives of an output: SEEDS=10000 of them, or SEED=n with a trace
 	$(PY) tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
+
+bench: | $(PY) ## Measure beside peers, in environments of their own: BENCH_IMAGES=5000 ROUNDS=3 BENCH_OPTIONS=...
+	$(PY) -m benchmarks.bench --images $(or $(BENCH_IMAGES),5000) --rounds $(or $(ROUNDS),3) $(BENCH_OPTIONS)
 
 check: lint types test ## Run lint, types and test: what a change has to pass
 
@@ -75,7 +78,7 @@ dist: $(READY) ## Build the sdist and the wheel, and check them for the package 
 	$(PY) -m twine check --strict dist/*
 
 clean: ## Remove what the other targets made, except .venv
-	rm -rf demo build dist .venvs .cache htmlcov .coverage .coverage.* coverage.xml *.egg-info
+	rm -rf demo build dist .venvs benchmarks/.venvs benchmarks/results/latest.json .cache htmlcov .coverage .coverage.* coverage.xml *.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
