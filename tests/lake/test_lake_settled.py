@@ -96,7 +96,7 @@ def test_settled_or_not_an_image_is_planned_and_counted_alike(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(some_records, max_size=8), st.lists(some_records, max_size=8))
+@given(st.lists(some_records, min_size=1, max_size=8), st.lists(some_records, max_size=8))
 def test_a_compaction_keeps_what_it_would_if_every_record_were_looked_at(covered: list, compacted: list) -> None:
     made = journal(covered, compacted=compacted)
     whole = made.read_records(0)
