@@ -47,7 +47,7 @@ def table_kind(uri: str, uri_column: str) -> TableKind | None:
     with storage.open_input(uri) as stream:
         try:
             names = read_schema(stream).names
-        except ArrowInvalid:
+        except (ArrowInvalid, UnicodeDecodeError):  # the second of a column's name
             return None
         except OSError as error:
             raise StorageError(f"{uri}: cannot read it: {error}") from error

@@ -19,6 +19,8 @@ _LONGEST_LINE = 1 << 20  # bytes: more is no line of a list, and must not fill t
 _BATCH_ROWS = 4096
 _BOM = b"\xef\xbb\xbf"
 _NOT_UTF8 = "is not UTF-8; convert the list"
+# Of a value that Arrow holds and Python does not: a year 20000, nanoseconds, an unknown time zone, a field named twice.
+_UNREADABLE = (ValueError, OverflowError, LookupError, NotImplementedError)
 
 #: a reader of a stream: (stream, name of the list, options)
 Reader = Callable[[BinaryIO, str, InputOptions], Iterator[Row]]
@@ -148,22 +150,24 @@ def parquet_rows(stream: BinaryIO, name: str, options: InputOptions) -> Iterator
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             for values in _batch_rows(batch):
                 line += 1
-                text = "" if values is None else str(values.get(options.uri_column) or "")
-                yield Row(line, values, text, _NOT_UTF8 if values is None else "")
-    except ArrowInvalid as error:
+                if isinstance(values, str):
+                    yield Row(line, None, "", values)
+                else:
+                    yield Row(line, values, str(values.get(options.uri_column) or ""))
+    except (ArrowInvalid, UnicodeDecodeError) as error:  # the second of a column's name
         raise ConfigError(f"{name} is no whole Parquet file: {error}") from error
 
 
-def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """Turn a batch into rows by column; None for a row whose text is not UTF-8."""
+def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """Turn a batch into rows by column; of a row with a value that Python cannot hold, what is wrong with it."""
     batch = _in_microseconds(batch)
     try:
         yield from _rows(batch)
-    except UnicodeDecodeError:
-        yield from (_batch_row(batch, i) for i in range(batch.num_rows))
+    except _UNREADABLE:
+        yield from (_batch_row(batch.slice(i, 1)) for i in range(batch.num_rows))
 
 
-def _rows(batch: Any) -> list[dict[str, Any] | None]:
+def _rows(batch: Any) -> list[dict[str, Any]]:
     columns = (_values(field.name, column) for field, column in zip(batch.schema, batch.columns, strict=True))
     return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -177,11 +181,17 @@ def _values(name: str, column: Any) -> list[Any]:
     return cast("list[Any]", column.to_pylist())
 
 
-def _batch_row(batch: Any, i: int) -> dict[str, Any] | None:
+def _batch_row(row: Any) -> dict[str, Any] | str:
+    field, values = None, {}
     try:
-        return _rows(batch.slice(i, 1))[0]
+        for field, column in zip(row.schema, row.columns, strict=True):
+            (values[field.name],) = _values(field.name, column)
     except UnicodeDecodeError:
-        return None
+        return _NOT_UTF8
+    except _UNREADABLE as error:
+        assert field is not None
+        return f"has a value in column {field.name!r} ({field.type}) that cannot be read: {error}"
+    return values
 
 
 def _in_microseconds(batch: Any) -> Any:

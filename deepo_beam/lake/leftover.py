@@ -57,7 +57,8 @@ def publish_leftover(output: str, dataset: Dataset, run_id: str, store: Store = 
     summary = summarise(
         tallies, [], run_id=run_id, output=output, model=dataset.model, model_version_id=None, seconds=0.0
     )
-    intent = write_intent(output, plan_publish(tallies, summary, dataset.journal, number=next_number(done)), store)
+    number = next_number(output, dataset.journal, done, store)
+    intent = write_intent(output, plan_publish(tallies, summary, dataset.journal, number=number), store)
     files = [
         file for number in range(len(intent.shards)) for file in write_shard(output, intent, number, covered, store)
     ]

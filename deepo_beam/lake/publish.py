@@ -31,8 +31,8 @@ class Intent:
 
     Attributes:
         run_id: whose partition is written.
-        number: 1, 2, ... in the order of publishes, since the last compaction: of two outcomes of a labelling the
-            tables have that of the earlier one.
+        number: 1, 2, ... in the order of publishes: of two outcomes of a labelling the tables have that of the
+            earlier one.
         journal: what is published, by the name of its folder.
         segments: covered segments by bucket.
         shards: buckets of each shard; shard k is ``part-<k>.parquet`` of every table.
@@ -66,6 +66,9 @@ def load_intents(
 ) -> tuple[list[Intent], list[Intent]]:
     """The intents that were completed, and those that were not; without those whose segments were compacted.
 
+    Nor one that was planned before a compaction and arrived after it, from a process that had slept: what it was to
+    publish is in the tables, or will be published by the next run.
+
     Args:
         output: of the runs.
         journal: in force. Intents of another one are left out: all it said was taken over, and whoever wrote one
@@ -78,7 +81,8 @@ def load_intents(
         StorageError: they cannot be read.
     """
     folders = store.list_folders(store.join(output, "runs"))
-    run_ids = {folder.rpartition("/")[2] for folder in folders} - (compacted_runs(output, journal, store) or set())
+    compacted = compacted_runs(output, journal, store) or set()
+    run_ids = {folder.rpartition("/")[2] for folder in folders} - compacted
     done: list[Intent] = []
     left: list[Intent] = []
     for run_id in sorted(run_ids):
@@ -90,7 +94,7 @@ def load_intents(
                 raise
             tell(error)
             continue
-        if intent is not None and intent.journal == journal:
+        if intent is not None and intent.journal == journal and (complete or intent.number > len(compacted)):
             (done if complete else left).append(intent)
     return done, left
 
@@ -139,9 +143,19 @@ def coverage(intents: Iterable[Intent]) -> dict[int, dict[str, int]]:
     return covered
 
 
-def next_number(done: Iterable[Intent]) -> int:
-    """Of the publish that comes after all these."""
-    return 1 + max((intent.number for intent in done), default=0)
+def next_number(output: str, journal: str, done: Collection[Intent], store: Store = storage) -> int:
+    """Of the publish that comes after all complete ones.
+
+    Args:
+        output: of them.
+        journal: in force.
+        done: the complete intents that name it, from :func:`load_intents`.
+        store: where it is.
+
+    Raises:
+        StorageError: those that were compacted cannot be read.
+    """
+    return 1 + len(done) + len(compacted_runs(output, journal, store) or ())
 
 
 def plan_publish(tallies: Sequence[BucketTally], summary: Summary, journal: str, *, number: int) -> Intent:

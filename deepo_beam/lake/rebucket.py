@@ -118,8 +118,10 @@ def _was_in_force(output: str, journal: str, store: Store) -> bool:
 
 
 def _mark(output: str, dataset: Dataset, store: Store) -> None:
-    """By now no intent names anything in it."""
-    write_compacted_runs(output, dataset.journal, complete_runs(output, store), store)
+    """The complete runs name nothing in it, but for those that know it: then it is not new, and its mark was lost."""
+    done, _ = load_intents(output, dataset.journal, store)
+    runs = set(complete_runs(output, store)) - {intent.run_id for intent in done}
+    write_compacted_runs(output, dataset.journal, runs, store)
 
 
 def _delete(journal: Journal, segments: Mapping[int, Sequence[str]]) -> None:

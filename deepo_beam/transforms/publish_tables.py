@@ -115,7 +115,8 @@ def _write_intent(tallies: list[BucketTally], plan: RunPlan) -> Intent:
         max_calls=plan.max_calls,
         max_failure_rate=plan.engine.max_failure_rate,
     )
-    return write_intent(plan.output, plan_publish(tallies, summary, plan.journal, number=next_number(done)), PATIENT)
+    number = next_number(plan.output, plan.journal, done, PATIENT)
+    return write_intent(plan.output, plan_publish(tallies, summary, plan.journal, number=number), PATIENT)
 
 
 def _commit(intent: Intent, plan: RunPlan, files: list[PublishedFile]) -> Summary:

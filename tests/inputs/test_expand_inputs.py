@@ -320,6 +320,44 @@ def test_a_row_of_parquet_that_is_not_utf8_is_a_problem_and_its_neighbours_are_n
     assert [images[0].image_uri, images[2].image_uri] == ["s3://b/a", "s3://b/z"]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0, 10**15], pa.timestamp("ms", "Europe/Paris")),
+        pa.array([0, 2**30], pa.date32()),
+        pa.array([1, 2**62], pa.time64("ns")),
+        pa.array([None, 2**62], pa.duration("ns")),
+    ],
+    ids=lambda column: str(column.type),
+)
+@pytest.mark.parametrize("name", ["taken_at", "modified_at"])
+def test_a_row_of_parquet_with_a_value_that_python_cannot_hold_is_a_problem(
+    tmp_path: Path, name: str, column: pa.Array
+) -> None:
+    pq.write_table(pa.table({"image_uri": ["s3://b/a", "s3://b/b"], name: column}), tmp_path / "l.parquet")
+    first, second = expand(tmp_path / "l.parquet")
+    if second.problem is None:  # a time of modification is a mere number of microseconds
+        assert (name, second.modified_us) == ("modified_at", 10**18)
+    else:
+        assert f"has a value in column '{name}' ({column.type}) that cannot be read" in second.problem.message
+    assert column.type == pa.time64("ns") or first.problem is None
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "Mars/Olympus"), pa.list_(pa.timestamp("ns"))])
+def test_a_column_of_parquet_that_python_cannot_hold_at_all_is_named_in_every_row(tmp_path: Path, kind: Any) -> None:
+    values = [1, 2] if pa.types.is_timestamp(kind) else [[1], [2]]
+    table = pa.table({"image_uri": ["s3://b/a", "s3://b/b"], "taken_at": pa.array(values, kind)})
+    pq.write_table(table, tmp_path / "l.parquet")
+    assert all("column 'taken_at'" in image.problem.message for image in expand(tmp_path / "l.parquet"))
+
+
+def test_a_column_of_parquet_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "list.parquet", [{"image_uri": "s3://b/a", "camera_name": "x"}])
+    path.write_bytes(path.read_bytes().replace(b"camera_name", b"camera_\xff\xff\xff\xff"))
+    with pytest.raises(ConfigError, match="is no whole Parquet file"):
+        expand(path)
+
+
 def test_an_errors_folder_gives_back_the_images_that_can_be_tried_again(tmp_path: Path) -> None:
     schema = pa.schema(
         {

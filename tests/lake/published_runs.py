@@ -53,7 +53,9 @@ def intend(store: KillableStore, run: str, learnt: dict[int, list[Record]], list
         listing = read_listing(OUT, run, bucket, store)
         tallies.append(tally_bucket(bucket, listing, history, covered=before, run_id=run))
     summary = summarise(tallies, [], run_id=run, output=OUT, model="spec echo-v1", model_version_id=11, seconds=1.0)
-    return write_intent(OUT, plan_publish(tallies, summary, FIRST_JOURNAL, number=next_number(done)), store)
+    return write_intent(
+        OUT, plan_publish(tallies, summary, FIRST_JOURNAL, number=next_number(OUT, FIRST_JOURNAL, done, store)), store
+    )
 
 
 def write(store: KillableStore, intent: Intent) -> list:

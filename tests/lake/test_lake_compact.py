@@ -7,15 +7,18 @@ from lake_samples import DATASET, failure, image, success
 from memory_store import KillableStore, KilledError
 
 from deepo_beam.lake.compact import compact, essential
+from deepo_beam.lake.complete import roll_forward
 from deepo_beam.lake.journal import COMPACTED, FIRST_JOURNAL, Journal, is_covered
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.plan import PlanRules, plan_bucket
 from deepo_beam.lake.publish import (
     commit,
+    compacted_runs,
     coverage,
     load_intents,
     next_number,
     plan_publish,
+    run_uri,
     write_intent,
     write_shard,
 )
@@ -48,7 +51,12 @@ def publish(store: KillableStore, run_id: str, *buckets: int) -> None:
     ]
     intent = write_intent(
         OUT,
-        plan_publish(tallies, Summary(run_id, OUT, "spec echo-v1", 11), FIRST_JOURNAL, number=next_number(done)),
+        plan_publish(
+            tallies,
+            Summary(run_id, OUT, "spec echo-v1", 11),
+            FIRST_JOURNAL,
+            number=next_number(OUT, FIRST_JOURNAL, done, store),
+        ),
         store,
     )
     files = [file for number in range(len(intent.shards)) for file in write_shard(OUT, intent, number, covered, store)]
@@ -106,6 +114,40 @@ def test_nights_after_a_compaction_publish_what_is_new_only() -> None:
     assert intent.summary.run_id == "run-9"
     assert compact(OUT, DATASET, store) == 2  # the compacted segment of bucket 0, and the new one
     assert known(store)[0][image(77).image_id][1] is True
+
+
+def test_what_was_compacted_before_stays_so() -> None:
+    store = KillableStore()
+    nights(store, 2)
+    compact(OUT, DATASET, store)
+    Journal(OUT, FIRST_JOURNAL, store).append(0, "run-9-00000000-000001.parquet", [Finished("run-9", success(77))])
+    publish(store, "run-9", 0, 1)
+    compact(OUT, DATASET, store)
+    assert compacted_runs(OUT, FIRST_JOURNAL, store) == {"run-0", "run-1", "run-9"}
+
+
+def test_a_publish_that_was_planned_before_a_compaction_and_arrives_after_it_is_nothing() -> None:
+    """Its process looked whether it held the output, slept while others published and compacted, and wrote."""
+    store = KillableStore()
+    nights(store, 2)
+    Journal(OUT, FIRST_JOURNAL, store).append(0, "run-8-00000000-000001.parquet", [Finished("run-8", success(77))])
+    planned = dict(store.objects)
+    publish(store, "run-8", 0, 1)
+    intent = store.objects[run_uri(OUT, "run-8", "publish.json", store)]
+    store.objects = planned
+    publish(store, "run-9", 0, 1)
+    compact(OUT, DATASET, store)
+    store.objects[run_uri(OUT, "run-8", "publish.json", store)] = intent
+    before = known(store)
+    assert roll_forward(OUT, FIRST_JOURNAL, store) == []
+    assert known(store) == before
+    assert compact(OUT, DATASET, store) == 0
+
+
+def test_a_record_in_two_segments_was_published_by_the_first() -> None:
+    first, second = Finished("run-a", success(0, task_id="9")), Finished("run-b", success(0, task_id="10"))
+    for entries in ([(second, 1), (first, 2), (second, 3)], [(second, 3), (first, 2), (second, 1)]):
+        assert essential(entries) == [second]
 
 
 def test_too_few_nights_are_left_as_they_are() -> None:

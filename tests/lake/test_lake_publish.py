@@ -69,7 +69,11 @@ def intend(store: KillableStore, run_id: str, buckets: tuple[int, ...] = (0, 1, 
             tally_bucket(bucket, listing, History({}, records), covered=covered.get(bucket, {}), run_id=run_id)
         )
     summary = summarise(tallies, [], run_id=run_id, output=OUT, model="spec echo-v1", model_version_id=11, seconds=2.0)
-    return write_intent(OUT, plan_publish(tallies, summary, FIRST_JOURNAL, number=next_number(finished)), store)
+    return write_intent(
+        OUT,
+        plan_publish(tallies, summary, FIRST_JOURNAL, number=next_number(OUT, FIRST_JOURNAL, finished, store)),
+        store,
+    )
 
 
 def publish(store: KillableStore, run_id: str) -> Summary:

@@ -388,6 +388,52 @@ def test_a_copy_that_never_was_in_force_just_goes() -> None:
     assert journals(store) == {FIRST_JOURNAL}
 
 
+def test_a_journal_whose_mark_was_lost_is_not_published_again() -> None:
+    store = made()
+    divide(store)
+    publish_leftover(OUT, start(store), "night-c", store)
+    before = seen(store)
+    del store.objects[f"{OUT}/journal-by-r1/compacted_runs.json"]
+    start(store)
+    assert seen(store) == before
+    assert publish_leftover(OUT, dataset_of(store), "night-d", store) is None
+
+
+def test_what_comes_late_into_a_journal_whose_switch_was_cut_off_before_its_mark_is_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = made()
+
+    def killed(*arguments: object) -> None:
+        raise KilledError("before the mark")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(rebucketing, "_mark", killed)
+        with pytest.raises(KilledError):
+            divide(store)
+    start(store)
+    divide(store, 4, "r2")
+    late = Finished("run-z", success(12))
+    bucket = bucket_of(late.image_id, WANTED)
+    Journal(OUT, "journal-by-r1", store).append(bucket, "run-z-00000000-000001.parquet", [late])
+    start(store)
+    assert seen(store).to_publish[late.image_id] == late
+
+
+def test_who_does_not_hold_the_output_any_more_takes_nothing_away() -> None:
+    store = made()
+    divide(store)
+    name = "run-c-00000000-000003.parquet"
+    Journal(OUT, FIRST_JOURNAL, store).append(1, name, [Finished("run-c", success(11))])
+
+    def lost() -> None:
+        raise RunStoppedError("another run holds the output")
+
+    with pytest.raises(RunStoppedError):
+        sweep(OUT, dataset_of(store), check_held=lost, store=store)
+    assert Journal(OUT, FIRST_JOURNAL, store).segments(1) == [name]
+
+
 def test_a_copy_that_somebody_made_by_hand_is_not_touched() -> None:
     store = made()
     divide(store)

@@ -49,6 +49,7 @@ def test_a_labelled_and_published_image_is_settled_whatever_calls_it_took() -> N
     "open_still",
     [
         [Finished(RUN, failure())],
+        [Finished(RUN, failure()), done()],
         [CLAIM],
         [done(), done(run="another run")],
         [done(), done(generation=1)],

@@ -251,7 +251,11 @@ class Launcher(Actor):
         )
         self._check_held()
         intent = publish.write_intent(
-            OUTPUT, publish.plan_publish(tallies, known, self.info.journal, number=publish.next_number(done)), view
+            OUTPUT,
+            publish.plan_publish(
+                tallies, known, self.info.journal, number=publish.next_number(OUTPUT, self.info.journal, done, view)
+            ),
+            view,
         )
         files = []
         for number in range(len(intent.shards)):
