@@ -296,7 +296,7 @@ MUTANTS = (
     Mutant("a silent process is dropped before its lease is over", 63, _value(lease, "DROP_S", 2.0)),
     Mutant("a newcomer does not wait", 13, _patched(lease.Membership, "__init__", _waits_for_nobody)),
     Mutant("the rate is not shared", 13, _value(Core, "share_rate", lambda self, sharers: None)),
-    Mutant("a budget is pooled over several processes", 271, _patched(Budget, "__init__", _pooled)),
+    Mutant("a budget is pooled over several processes", 821, _patched(Budget, "__init__", _pooled)),
     # Once in the code, and found here:
     Mutant("an image is claimed before it is compared", 81, _patched(Core, "_promote", _claimed_before_compared)),
     Mutant(
