@@ -44,7 +44,7 @@ class HandedOver:
             request_method=method,
         )
         self.status = self._message.status
-        self.headers = {name.lower(): _unfolded(value) for name, value in self._raw.headers.itermerged()}
+        self.headers = {name.lower(): unfolded(value) for name, value in self._raw.headers.itermerged()}
         self._ended = False
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - as of a socket
@@ -102,5 +102,6 @@ class _Stream(io.BufferedReader):
         super().close()
 
 
-def _unfolded(value: str) -> str:
+def unfolded(value: str) -> str:
+    """A header's value on one line, as newer releases of urllib3 give it."""
     return " ".join(line.strip() for line in value.split("\r\n")) if "\r\n" in value else value

@@ -26,6 +26,7 @@ from deepo_beam.api.building import JSON_TYPE
 from deepo_beam.api.credentials import REDACTED, Credentials, redact
 from deepo_beam.api.exchange import PIECE_BYTES, READ_BYTES, HotPath
 from deepo_beam.api.failures import translate
+from deepo_beam.api.handover import unfolded
 from deepo_beam.api.replies import Reply, bad_reply
 from deepo_beam.api.settings import ApiSettings
 from deepo_beam.connections import timed
@@ -168,7 +169,7 @@ class Transport:
         # hooks and redirects, none of which are wanted, and a tenth to the cost of a call.
         response = self._adapter.send(request, timeout=timeout, **self._send_options)
         try:
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = {name.lower(): unfolded(value) for name, value in response.headers.items()}
             # read1 returns what one receive brought; read(n) waits for n bytes, however slowly they drip.
             read = partial(response.raw.read1, READ_BYTES, decode_content=False)
             return self._read(response.status_code, headers, read, deadline)
