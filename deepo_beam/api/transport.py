@@ -248,8 +248,10 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         timed(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return timed(super().proxy_manager_for(*args, **kwargs))
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        # Connections by SOCKS are of a class of their own, without which they would not go by the proxy.
+        return manager if proxy.lower().startswith("socks") else timed(manager)
 
 
 def _prepare(session: requests.Session, settings: ApiSettings, credentials: Credentials) -> requests.PreparedRequest:

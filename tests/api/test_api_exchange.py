@@ -18,6 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection
 
 from deepo_beam import errors
 from deepo_beam.api import ApiSettings, Credentials
@@ -273,6 +275,32 @@ def test_a_proxy_without_a_tunnel_is_left_to_requests(
         assert request.startswith(b"GET http://api.invalid/v0.7/tasks/ HTTP/1.1\r\n")
         assert b"\r\nProxy-Authorization: Basic " in request
     assert wire.connections == 1
+
+
+def test_a_socks_proxy_is_left_to_requests(
+    wire: WireServer, open_transport: Any, by_requests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Connection(HTTPConnection):
+        """Goes by the proxy, whatever the host is; that of PySocks is not among what the tests need."""
+
+        def _new_conn(self) -> socket.socket:
+            return socket.create_connection(("127.0.0.1", wire.port))
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class Manager(PoolManager):
+        def __init__(self, proxy_url: str, *, username: Any, password: Any, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.pool_classes_by_scheme = {"http": Pool}
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", Manager)
+    monkeypatch.setenv("ALL_PROXY", "socks5h://me:secret@proxy.invalid:1080")
+    transport = open_transport("http://api.invalid")
+    for _ in range(3):
+        assert outcome(transport).body == b"{}"
+    assert len(by_requests) == 3
+    assert len(set(wire.requests)) == wire.connections == 1
 
 
 def test_who_asks_urllib3_for_its_log_gets_each_request(
