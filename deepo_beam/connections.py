@@ -19,7 +19,27 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class TimedHTTPConnection(HTTPConnection):
-    """Plain; the read timeout (seconds) runs from the request being sent to the last byte of the answer."""
+    """Plain; the read timeout (seconds) runs from the request being sent to the last byte of the answer.
+
+    Attributes:
+        named_host: what the last request on it called the host; empty if it was no request for a mere path, as
+            those by a proxy without a tunnel are.
+    """
+
+    named_host = ""
+    _mere_path = False
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        """As of urllib3."""
+        self.named_host, self._mere_path = "", url.startswith("/")
+        super().putrequest(method, url, *args, **kwargs)
+
+    def putheader(self, header: Any, *values: Any) -> None:
+        """As of urllib3."""
+        if header == "Host" and self._mere_path:
+            (value,) = values
+            self.named_host = value.decode("ascii") if isinstance(value, bytes) else value
+        super().putheader(header, *values)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as urllib3 has it
         """Read the head; the body has what it leaves of the time.

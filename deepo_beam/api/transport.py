@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from email.utils import format_datetime
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,16 +24,16 @@ from requests.adapters import HTTPAdapter
 from deepo_beam._version import __version__
 from deepo_beam.api.building import JSON_TYPE
 from deepo_beam.api.credentials import REDACTED, Credentials, redact
+from deepo_beam.api.exchange import PIECE_BYTES, READ_BYTES, HotPath
 from deepo_beam.api.failures import translate
+from deepo_beam.api.handover import unfolded
 from deepo_beam.api.replies import Reply, bad_reply
 from deepo_beam.api.settings import ApiSettings
 from deepo_beam.connections import timed
 from deepo_beam.errors import AnswerLostError, ConfigError, DeepoBeamError
 
 KEY_HEADER = "X-API-KEY"
-PIECE_BYTES = 256 * 1024
 
-_READ_BYTES = 64 * 1024
 _MAX_ERROR_BYTES = 64 * 1024  # of a body that comes with an error status: only a message is taken from it
 _MIN_SECRET = 8  # characters: a shorter key is no secret, and might be a word within a label
 
@@ -45,7 +46,8 @@ class Transport:
     the session after its construction.
 
     Proxies, CA bundle and ``.netrc`` are taken from the environment as ``requests`` does it, but once: asking
-    per call costs more than the rest of a call. Requests are copied from a prepared one for the same reason.
+    per call costs more than the rest of a call. Requests are copied from a prepared one for the same reason, and
+    go by the hot path where there is a kept connection.
 
     Args:
         settings: where and how.
@@ -78,7 +80,8 @@ class Transport:
             f"{settings.base_url}/", {}, True, settings.verify_tls, None
         )
         self._send_options: dict[str, Any] = dict(resolved)
-        self._adapter = self._session.get_adapter(f"{settings.base_url}/")
+        self._adapter = adapter
+        self._hot_path = HotPath(self._template, settings.base_url, settings.connect_timeout_s, settings.read_timeout_s)
         verify = self._send_options["verify"]
         if isinstance(verify, str) and settings.host.startswith("https:") and not Path(verify).exists():
             raise ConfigError(f"the CA bundle {verify} (REQUESTS_CA_BUNDLE) does not exist: mend or unset it")
@@ -140,19 +143,36 @@ class Transport:
         return Reply(reply.status, headers, reply.body.replace(key.encode(), REDACTED.encode()))
 
     def _exchange(self, method: str, path: str, body: bytes | None, content_type: str | None, deadline: float) -> Reply:
+        content = None if body is None else (body, content_type or "application/octet-stream")
+        answer = self._hot_path.send(self._adapter.pool, method, path, content, lambda: self._check_time(deadline))
+        if answer is None:
+            return self._exchange_by_requests(method, path, content, deadline)
+        try:
+            return self._read(answer.status, answer.headers, answer.read, deadline)
+        finally:
+            answer.close()
+
+    def _exchange_by_requests(
+        self, method: str, path: str, content: tuple[bytes, str] | None, deadline: float
+    ) -> Reply:
+        """The ordinary route: connects, and takes whatever the hot path leaves."""
         request = self._template.copy()
         request.method = method
         request.url = f"{self._settings.base_url}{path}"
-        if body is not None:
+        if content is not None:
+            body, kind = content
             request.headers["Content-Length"] = str(len(body))
-            request.headers["Content-Type"] = content_type or "application/octet-stream"
+            request.headers["Content-Type"] = kind
             request.body = body if len(body) <= PIECE_BYTES else self._pieces(body, deadline)  # type: ignore[assignment] # requests sends iterables too
         timeout = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
         # The session's own adapter, with all that was resolved for it: Session.send would only add cookies,
         # hooks and redirects, none of which are wanted, and a tenth to the cost of a call.
         response = self._adapter.send(request, timeout=timeout, **self._send_options)
         try:
-            return self._read(response, deadline)
+            headers = {name.lower(): unfolded(value) for name, value in response.headers.items()}
+            # read1 returns what one receive brought; read(n) waits for n bytes, however slowly they drip.
+            read = partial(response.raw.read1, READ_BYTES, decode_content=False)
+            return self._read(response.status_code, headers, read, deadline)
         finally:
             response.close()  # gives the connection back if all of it was read, else cuts it
 
@@ -163,44 +183,32 @@ class Transport:
             self._check_time(deadline)
             yield view[start : start + PIECE_BYTES]
 
-    def _read(self, response: requests.Response, deadline: float) -> Reply:
-        status = response.status_code
-        headers = {name.lower(): value for name, value in response.headers.items()}
+    def _read(self, status: int, headers: dict[str, str], read: Callable[[], bytes], deadline: float) -> Reply:
         if "date" not in headers:  # who receives a reply without one adds it (RFC 9110)
             headers["date"] = format_datetime(datetime.now(timezone.utc), usegmt=True)
-        if not 200 <= status < 300:
-            return Reply(status, headers, self._read_error(response, deadline))
-        limit = self._settings.max_reply_bytes
-        body = b"".join(self._chunks(response, limit, deadline))
-        flaw = f"it is longer than {limit:,} bytes" if len(body) > limit else ""
         encoding = headers.get("content-encoding", "identity").strip().lower()
+        if not 200 <= status < 300:
+            return Reply(status, headers, self._read_error(encoding, read, deadline))
+        limit = self._settings.max_reply_bytes
+        body = b"".join(self._chunks(read, limit, deadline))
+        flaw = f"it is longer than {limit:,} bytes" if len(body) > limit else ""
         if not flaw and encoding != "identity":
             body, flaw = _gunzip(body, limit) if encoding == "gzip" else (b"", f"it is encoded as {encoding!r}")
         if flaw:
             raise bad_reply(status, headers, flaw)
         return Reply(status, headers, body)
 
-    def _read_error(self, response: requests.Response, deadline: float) -> bytes:
-        pieces: list[bytes] = []
+    def _read_error(self, encoding: str, read: Callable[[], bytes], deadline: float) -> bytes:
         try:
-            pieces.extend(self._chunks(response, _MAX_ERROR_BYTES, deadline))
+            body = b"".join(self._chunks(read, _MAX_ERROR_BYTES, deadline))
         except (urllib3.exceptions.HTTPError, AnswerLostError):
             return b""  # the status is there and says what to do
-        body = b"".join(pieces)
-        if response.headers.get("content-encoding", "").strip().lower() == "gzip":
-            return _gunzip(body, _MAX_ERROR_BYTES)[0]
-        return body
+        return _gunzip(body, _MAX_ERROR_BYTES)[0] if encoding == "gzip" else body
 
-    def _chunks(self, response: requests.Response, limit: int, deadline: float) -> Iterator[bytes]:
-        """The raw body as it arrives, until its end or past the limit, whichever comes first.
-
-        ``read1`` returns what one receive brought; ``read(n)`` waits for n bytes, however slowly they drip.
-        """
+    def _chunks(self, read: Callable[[], bytes], limit: int, deadline: float) -> Iterator[bytes]:
+        """The raw body as it arrives, until its end or past the limit, whichever comes first."""
         size = 0
-        while size <= limit:
-            chunk: bytes = response.raw.read1(_READ_BYTES, decode_content=False)
-            if not chunk:
-                return
+        while size <= limit and (chunk := read()):
             self._check_time(deadline)
             size += len(chunk)
             yield chunk
@@ -223,19 +231,27 @@ class _Adapter(HTTPAdapter):
     Its connections give an answer the read timeout as a whole, its head included.
     """
 
-    _pool: Any = None
+    pool: Any = None
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
-        return self._pool
+        if self.pool is None:
+            self.pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self.pool
+
+    def close(self) -> None:
+        super().close()  # forgets its pools, which close once nobody else holds them
+        pool, self.pool = self.pool, None
+        if pool is not None:
+            pool.close()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         timed(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return timed(super().proxy_manager_for(*args, **kwargs))
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        # Connections by SOCKS are of a class of their own, without which they would not go by the proxy.
+        return manager if proxy.lower().startswith("socks") else timed(manager)
 
 
 def _prepare(session: requests.Session, settings: ApiSettings, credentials: Credentials) -> requests.PreparedRequest:

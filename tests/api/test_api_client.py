@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 
 from deepo_beam import __version__, errors
 from deepo_beam.api import ApiSettings, Client, Credentials, TaskState
-from deepo_beam.api.transport import PIECE_BYTES
+from deepo_beam.api.exchange import PIECE_BYTES
 from deepo_beam.types import ModelKind, ModelRef
 
 MODEL = ModelRef(ModelKind.SPEC, "echo-v1")
@@ -489,7 +489,7 @@ def test_tls_is_verified_unless_told_not_to(
 
 
 def test_timeouts_are_handed_on_and_redirects_are_off(open_client: OpenClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = sent_options(open_client(connect_timeout_s=3.0, read_timeout_s=4.0), monkeypatch)
+    options = sent_options(open_client(host="http://h", connect_timeout_s=3.0, read_timeout_s=4.0), monkeypatch)
     assert options["timeout"] == (3.0, 4.0)
     assert options["stream"] is True
 
