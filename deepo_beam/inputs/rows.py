@@ -17,6 +17,7 @@ from deepo_beam.types import Failure, ImageRef
 
 _LONGEST_TEXT = 1000  # characters of a bad row or a message that are kept
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_USER = re.compile(r"(?<=://)[^/@\s]*@")  # whoever reads errors/ need not know a password
 _IN_A_BUCKET = re.compile(r"[^:/]+://[^/]+")
 
 
@@ -216,7 +217,7 @@ def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:
     """Return an image that has failed already: its identity is where it stands and what stands there."""
     return ImageRef(
         image_id=problem_id(origin.source, text),
-        image_uri=clean_text(text, _LONGEST_TEXT),
+        image_uri=clean_text(_USER.sub("", text), _LONGEST_TEXT),
         location="",
         source=origin.source,
         input_index=origin.input_index,
@@ -224,7 +225,7 @@ def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:
         problem=Failure(
             stage=Stage.LIST,
             code=code,
-            message=cut_middle(f"{origin.source}: {message}", _LONGEST_TEXT),
+            message=cut_middle(f"{origin.source}: {_USER.sub('', message)}", _LONGEST_TEXT),
             retryable=False,
         ),
     )

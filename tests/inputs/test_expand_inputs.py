@@ -358,6 +358,13 @@ def test_a_column_of_parquet_whose_name_is_not_utf8_is_refused(tmp_path: Path) -
         expand(path)
 
 
+def test_the_password_in_a_uri_that_is_refused_is_in_no_table(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("http://anna:secret@/a\nhttp://anna:secret@\n")
+    for image in expand(tmp_path / "l.txt"):
+        assert image.problem is not None
+        assert "secret" not in f"{image.image_uri} {image.problem.message}"
+
+
 def test_an_errors_folder_gives_back_the_images_that_can_be_tried_again(tmp_path: Path) -> None:
     schema = pa.schema(
         {
