@@ -28,12 +28,11 @@ from deepo_beam.errors import ConfigError, RunStoppedError, StorageError
 from deepo_beam.inputs import expand_input
 from deepo_beam.lake import publish
 from deepo_beam.lake.compact import NIGHTS, compact
-from deepo_beam.lake.complete import roll_forward
+from deepo_beam.lake.complete import mend
 from deepo_beam.lake.dataset import find_dataset
 from deepo_beam.lake.estimate import Estimate
 from deepo_beam.lake.holding import check_held, held_output
 from deepo_beam.lake.publish import is_published, run_uri
-from deepo_beam.lake.rebucket import sweep
 from deepo_beam.lake.snapshot import snapshot_uri, write_snapshot
 from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
@@ -135,9 +134,10 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
     dataset = check_output(config)
     if dataset is not None:
         assert config.run_id is not None
-        if swept := sweep(config.output_uri, dataset, check_held=partial(check_held, config.output_uri, config.run_id)):
-            _log.info("took over %d segments that a re-bucketing had left", swept)
-        for summary in roll_forward(config.output_uri, dataset.journal):
+        mended = mend(config.output_uri, dataset, check_held=partial(check_held, config.output_uri, config.run_id))
+        if mended.swept:
+            _log.info("took over %d segments that a re-bucketing had left", mended.swept)
+        for summary in mended.completed:
             _log.warning("completed run %s, which had stopped while it published", summary.run_id)
             if summary.accounting:
                 _log.error("the accounts of run %s do not add up: %s", summary.run_id, summary.accounting)

@@ -28,9 +28,9 @@ def compact(
     """
     from deepo_beam.config import LabelConfig
     from deepo_beam.lake.compact import compact as compact_output
-    from deepo_beam.lake.complete import roll_forward
+    from deepo_beam.lake.complete import mend
     from deepo_beam.lake.holding import check_held, held_output
-    from deepo_beam.lake.rebucket import rebucket, sweep
+    from deepo_beam.lake.rebucket import rebucket
     from deepo_beam.run import new_run_id
 
     if buckets is not None:
@@ -40,9 +40,7 @@ def compact(
     held = partial(check_held, uri, run_id)
     with held_output(uri, run_id):
         _, dataset = open_output(output)  # again: until now somebody else may have held it
-        replaced = sweep(uri, dataset, check_held=held)
-        roll_forward(uri, dataset.journal)
-        replaced += compact_output(uri, dataset)
+        replaced = mend(uri, dataset, check_held=held).swept + compact_output(uri, dataset)
         typer.echo(f"{uri}: {replaced:,} segments replaced")
         if buckets is not None and buckets != dataset.buckets:
             rebucket(uri, dataset, buckets, run_id, check_held=held)

@@ -33,10 +33,9 @@ def publish(
     """
     from deepo_beam.errors import ConfigError
     from deepo_beam.identity import normalise_uri
-    from deepo_beam.lake.complete import roll_forward
+    from deepo_beam.lake.complete import mend
     from deepo_beam.lake.holding import check_held, held_output
     from deepo_beam.lake.leftover import publish_leftover
-    from deepo_beam.lake.rebucket import sweep
     from deepo_beam.lake.snapshot import check_snapshot_folder, known_labels, snapshot_uri, write_snapshot
     from deepo_beam.lake.thresholds import choose_thresholds, parse_thresholds
     from deepo_beam.run import new_run_id
@@ -52,8 +51,7 @@ def publish(
         check_snapshot_folder(uri, folder)
     with held_output(uri, run_id):
         _, dataset = open_output(output)  # again: until now somebody else may have held it
-        sweep(uri, dataset, check_held=partial(check_held, uri, run_id))
-        summaries = roll_forward(uri, dataset.journal)
+        summaries = mend(uri, dataset, check_held=partial(check_held, uri, run_id)).completed
         for summary in summaries:
             typer.echo(f"completed run {summary.run_id}, which had stopped while it published")
         if (leftover := publish_leftover(uri, dataset, run_id)) is not None:

@@ -1,14 +1,17 @@
-"""The end of a publish: its accounts are checked, then the run is complete."""
+"""The end of a publish: its accounts are checked, then the run is complete. And what earlier runs did not end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from deepo_beam import storage
 from deepo_beam.lake.audit import audit
+from deepo_beam.lake.dataset import Dataset
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.manifest import PublishedFile
 from deepo_beam.lake.publish import Intent, commit, coverage, load_intents, write_shard
+from deepo_beam.lake.rebucket import sweep
 from deepo_beam.lake.summary import Summary
 
 
@@ -37,8 +40,31 @@ def complete(
     return commit(output, intent, files, store, seconds=seconds, accounting=accounting)
 
 
+class Mended(NamedTuple):
+    """What an output needed: segments that were taken over from another journal, and runs that were completed."""
+
+    swept: int
+    completed: list[Summary]
+
+
+def mend(output: str, dataset: Dataset, *, check_held: Callable[[], None], store: Store = storage) -> Mended:
+    """End what earlier runs and re-bucketings did not; whoever holds the output does this before anything else.
+
+    Args:
+        output: held by the caller.
+        dataset: what it is about, as read since then.
+        check_held: raises if the output is not held any more.
+        store: where it is.
+
+    Raises:
+        StorageError, RunStoppedError: as :func:`deepo_beam.lake.rebucket.sweep` and :func:`roll_forward`.
+    """
+    swept = sweep(output, dataset, check_held=check_held, store=store)  # first: it says which intents count
+    return Mended(swept, roll_forward(output, dataset.journal, store))
+
+
 def roll_forward(output: str, journal: str, store: Store = storage) -> list[Summary]:
-    """Complete every publish that was begun and not ended; whoever holds the output does this first.
+    """Complete every publish that was begun and not ended.
 
     Args:
         output: held by the caller.

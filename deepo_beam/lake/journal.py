@@ -238,7 +238,8 @@ class Journal:
         for name, segment in segments.items():
             with self._named_damage(bucket, name, segment):
                 records[name] = decode_segment(segment, without=ids)
-                rows.append(outcome_rows(segment, JOURNAL.names, ids))
+                if segment.has_outcomes:
+                    rows.append(outcome_rows(segment, JOURNAL.names, ids))
         return pa.concat_tables(rows).sort_by("image_id") if rows else None, records
 
     def _settled_ids(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from deepo_beam.engine import Work
 from deepo_beam.errors import ErrorCode
 from deepo_beam.lake.merge import ImageState
 from deepo_beam.lake.settled import Settled, in_brief
@@ -47,6 +48,27 @@ class Labelling:
     failed_attempts: int = 0
     known_sha256: str | None = None
     labelled_us: int = 0
+
+
+def work_of(labelling: Labelling, *, owner: int, bucket: int) -> Work:
+    """A labelling as the engine takes it.
+
+    Args:
+        labelling: to be done.
+        owner: whom the outcome goes to.
+        bucket: of the journal.
+    """
+    return Work(
+        owner=owner,
+        bucket=bucket,
+        image=labelling.image,
+        generation=labelling.generation,
+        reason=labelling.reason,
+        resume=labelling.resume,
+        attempts_used=labelling.attempts_used,
+        failed_attempts=labelling.failed_attempts,
+        known_sha256=labelling.known_sha256,
+    )
 
 
 @dataclass(frozen=True, slots=True)

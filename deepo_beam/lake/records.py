@@ -100,7 +100,7 @@ def decode_segment(
     Raises:
         ValueError: it is damaged, or holds what is no record.
     """
-    if "status" not in segment.present and kinds == {"finished"}:
+    if not segment.has_outcomes and kinds == {"finished"}:
         return []
     wanted = None
     if without is not None:

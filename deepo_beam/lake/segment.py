@@ -38,6 +38,11 @@ class Segment:
         """Bytes."""
         return self._size
 
+    @property
+    def has_outcomes(self) -> bool:
+        """It may hold ``finished`` records; one of claims alone has none of their columns."""
+        return "status" in self.present
+
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of :data:`deepo_beam.lake.schemas.JOURNAL`, in this order.
 

@@ -130,7 +130,7 @@ def outcomes_of(segment: Segment, ids: pa.ChunkedArray) -> dict[str, Settled]:
     Raises:
         ValueError: it is damaged.
     """
-    if "status" not in segment.present:
+    if not segment.has_outcomes:
         return {}
     columns = outcome_rows(segment, _OUTCOME, ids)
     values = [

@@ -13,14 +13,14 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from deepo_beam.config import LabelConfig
-from deepo_beam.engine import EngineClosedError, NotAttempted, Session, Settled, Work
+from deepo_beam.engine import EngineClosedError, NotAttempted, Session, Settled
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.inputs import InputOptions
 from deepo_beam.inputs.rows import Origin, Row, image_of_row
 from deepo_beam.lake.journal import History
 from deepo_beam.lake.listing import write_listing
 from deepo_beam.lake.patience import PATIENT
-from deepo_beam.lake.plan import PlannedEntry, share_calls
+from deepo_beam.lake.plan import PlannedEntry, share_calls, work_of
 from deepo_beam.lake.tally import calls_left
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
@@ -180,7 +180,7 @@ class _LabelBucketFn(PlanBucketFn):
                     places = self._places.setdefault((bucket, entry.image.image_id), [])
                     places.append((timestamp, window))
                     if len(places) == 1:  # else it is under way for another window
-                        works.append(self._work(session, bucket, entry))
+                        works.append(work_of(entry.labelling, owner=session.owner, bucket=bucket))
                 elif entry.result is not None:  # by an earlier attempt of this bundle, whose output is lost
                     yield entry.result
             session.submit(works, self._calls_left(bucket, history, allotments))
@@ -221,22 +221,6 @@ class _LabelBucketFn(PlanBucketFn):
         if allotments is None:
             return None
         return {bucket: calls_left(allotments.get(bucket, 0), history.segments, self._plan.run_id)}
-
-    @staticmethod
-    def _work(session: Session, bucket: int, entry: PlannedEntry) -> Work:
-        labelling = entry.labelling
-        assert labelling is not None
-        return Work(
-            owner=session.owner,
-            bucket=bucket,
-            image=labelling.image,
-            generation=labelling.generation,
-            reason=labelling.reason,
-            resume=labelling.resume,
-            attempts_used=labelling.attempts_used,
-            failed_attempts=labelling.failed_attempts,
-            known_sha256=labelling.known_sha256,
-        )
 
     def _finished(self, session: Session) -> Iterator[WindowedValue]:
         for outcome in session.take_outcomes():

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from lake_samples import failure, image, success
 
 from deepo_beam.records import Accepted, Claimed, Finished, Noted, Reason, Released
-from deepo_beam.types import Facts
+from deepo_beam.types import Facts, ImageRef, ImageResult
 
 runs = st.sampled_from(["run-a", "run-b"])
 small = st.integers(0, 2)
@@ -18,22 +18,32 @@ some_results = st.builds(
     finished_us=small,
     attempts=st.integers(0, 3),
 )
-image_ids = some_images.map(lambda ref: ref.image_id)
-some_records = st.one_of(
-    st.builds(Claimed, runs, image_ids, small, small, st.sampled_from(Reason), small),
-    st.builds(Released, runs, image_ids, small, small, st.booleans()),
-    st.builds(
-        Accepted,
-        runs,
-        some_images,
-        small,
-        small,
-        st.sampled_from(["9", "10"]),
-        st.none(),
-        st.just(Facts()),
-        small,
-    ),
-    st.builds(Finished, runs, some_results),
-    st.builds(Noted, runs, image_ids, small, st.none() | small, st.none() | small),
-)
+
+
+def _id(ref: ImageRef) -> str:
+    return ref.image_id
+
+
+def records_of(images: st.SearchStrategy[ImageRef], results: st.SearchStrategy[ImageResult]) -> st.SearchStrategy:
+    """Claims, answers and outcomes, of any runs."""
+    return st.one_of(
+        st.builds(Claimed, runs, images.map(_id), small, small, st.sampled_from(Reason), small),
+        st.builds(Released, runs, images.map(_id), small, small, st.booleans()),
+        st.builds(
+            Accepted,
+            runs,
+            images,
+            small,
+            small,
+            st.sampled_from(["9", "10"]),
+            st.none(),
+            st.just(Facts()),
+            small,
+        ),
+        st.builds(Finished, runs, results),
+    )
+
+
+some_notes = st.builds(Noted, runs, some_images.map(_id), small, st.none() | small, st.none() | small)
+some_records = records_of(some_images, some_results) | some_notes
 some_entries = st.lists(st.tuples(some_records, st.sampled_from([None, 0, 1, 2])), max_size=14)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lake_samples import failure, image, success
+from record_strategies import records_of, small
 
 from deepo_beam.errors import ErrorCode, Stage
 from deepo_beam.lake.merge import ImageState, merge
@@ -203,7 +204,7 @@ def test_a_third_entry_conflicts_with_the_first_and_not_with_the_second() -> Non
 
 # --- laws --------------------------------------------------------------------------------------------
 
-numbers, small, runs = st.integers(0, 3), st.integers(0, 2), st.sampled_from([THIS, EARLIER])
+numbers = st.integers(0, 3)
 some_entries = st.lists(
     st.builds(
         lambda number, **changes: image(number, **changes),
@@ -214,30 +215,14 @@ some_entries = st.lists(
     ),
     max_size=8,
 )
-image_ids = numbers.map(lambda number: image(number).image_id)
-some_records = st.one_of(
-    st.builds(Claimed, runs, image_ids, small, small, st.sampled_from(Reason), small),
-    st.builds(Released, runs, image_ids, small, small, st.booleans()),
-    st.builds(
-        Accepted,
-        runs,
-        numbers.map(image),
-        small,
-        small,
-        st.sampled_from(["9", "10"]),
-        st.none(),
-        st.just(Facts()),
-        small,
-    ),
-    st.builds(
-        lambda run, make, number, **changes: Finished(run, make(number, **changes)),
-        runs,
-        st.sampled_from([success, failure]),
-        numbers,
-        generation=small,
-        attempts=st.integers(1, 3),
-    ),
+some_results = st.builds(
+    lambda make, number, **changes: make(number, **changes),
+    st.sampled_from([success, failure]),
+    numbers,
+    generation=small,
+    attempts=st.integers(1, 3),
 )
+some_records = records_of(numbers.map(image), some_results)
 journals = st.lists(some_records, max_size=10)
 retries = st.sampled_from(["failed", "none", "all"])
 

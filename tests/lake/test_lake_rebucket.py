@@ -14,7 +14,7 @@ from deepo_beam.errors import RunStoppedError, StorageError
 from deepo_beam.identity import bucket_of
 from deepo_beam.lake import rebucket as rebucketing
 from deepo_beam.lake.compact import compact
-from deepo_beam.lake.complete import roll_forward
+from deepo_beam.lake.complete import mend
 from deepo_beam.lake.dataset import Dataset, check_journal, find_dataset, write_dataset
 from deepo_beam.lake.journal import FIRST_JOURNAL, History, Journal
 from deepo_beam.lake.leftover import publish_leftover
@@ -88,8 +88,7 @@ def held() -> None:
 def start(store: KillableStore) -> Dataset:
     """What every run that holds the output does first."""
     dataset = dataset_of(store)
-    sweep(OUT, dataset, check_held=held, store=store)
-    roll_forward(OUT, dataset.journal, store)
+    mend(OUT, dataset, check_held=held, store=store)
     return dataset
 
 

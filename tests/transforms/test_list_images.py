@@ -14,7 +14,8 @@ from pipeline_tools import Keep, pipeline
 from deepo_beam.errors import ErrorCode, Stage
 from deepo_beam.inputs import InputOptions, expand_input
 from deepo_beam.transforms import ListImages, SelectImages
-from deepo_beam.transforms._coders import ImageRefCoder
+from deepo_beam.transforms._coders import ImageBatchCoder, ImageRefCoder
+from deepo_beam.transforms.group_images import ImageBatch
 from deepo_beam.transforms.list_images import selection_key
 from deepo_beam.types import Failure, ImageRef
 
@@ -132,3 +133,6 @@ def test_an_image_arrives_in_the_next_stage_as_it_was(image: ImageRef) -> None:
     coder = typecoders.registry.get_coder(ImageRef)
     assert isinstance(coder, ImageRefCoder)
     assert coder.decode(coder.encode(image)) == image
+    batches = typecoders.registry.get_coder(ImageBatch)
+    assert isinstance(batches, ImageBatchCoder)
+    assert batches.decode(batches.encode(ImageBatch([image, image]))) == (image, image)

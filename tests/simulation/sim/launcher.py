@@ -195,8 +195,7 @@ class Launcher(Actor):
         """What an earlier one left is finished first; None: there is no output yet."""
         dataset = find_dataset(OUTPUT, self.view)
         if dataset is not None:
-            rebucket.sweep(OUTPUT, dataset, check_held=self._check_held, store=self.view)
-            complete.roll_forward(OUTPUT, dataset.journal, self.view)
+            complete.mend(OUTPUT, dataset, check_held=self._check_held, store=self.view)
             compact.compact(OUTPUT, dataset, self.view, at_least=compact_at)
         return dataset
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deepo_beam.engine import Core, EngineSettings, RunFacts, Work
+from deepo_beam.engine import Core, EngineSettings, RunFacts
 from deepo_beam.engine.ledger import Flush, by_bucket
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import ApiError, DeepoBeamError, ErrorCode, RunStoppedError, Stage, StorageError
@@ -172,19 +172,9 @@ class Process(Actor):
         planned = plan.plan_bucket(images, tally.known_of(history, covered), self.run.rules)
         listing.write_listing(OUTPUT, self.run.run_id, bucket, planned, self._view)
         works = [
-            Work(
-                owner=attempt.owner,
-                bucket=bucket,
-                image=todo.image,
-                generation=todo.generation,
-                reason=todo.reason,
-                resume=todo.resume,
-                attempts_used=todo.attempts_used,
-                failed_attempts=todo.failed_attempts,
-                known_sha256=todo.known_sha256,
-            )
+            plan.work_of(entry.labelling, owner=attempt.owner, bucket=bucket)
             for entry in planned
-            if (todo := entry.labelling) is not None
+            if entry.labelling is not None
         ]
         allotments = None
         if attempt.allotments is not None:
