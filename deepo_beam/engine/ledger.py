@@ -1,8 +1,8 @@
 """When to write to the journal, and what: claims before calls, facts soon after them. Pure.
 
 A call needs a durable claim, so that a crash leaves a note of what may have been billed. Claims are made for
-what is posted in the next two seconds (1 to 500), and renewed at half of that, so that posting does not wait
-for the store. Facts are written every two seconds. The two have a lane each: a large write of facts must not
+what is posted in the next two seconds (1 to 500), and renewed while a second's worth is left, so that posting does
+not wait for the store. Facts are written every two seconds. The two have a lane each: a large write of facts must not
 keep the next claims waiting.
 """
 
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from deepo_beam.engine.budget import Budget
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.work import Entry, Job
-from deepo_beam.records import Claimed
+from deepo_beam.records import Accepted, Claimed, Finished
+from deepo_beam.types import ImageResult
 
 LANES = 2
 _MAX_PENDING = 5_000
 _CLAIM_HORIZON_S = 2.0
+_CLAIM_RENEWAL_S = 1.0
 _CLAIMS_AT_START_PER_S = 50.0
 _NEVER = float("inf")
 
@@ -117,11 +119,11 @@ class Ledger:
     def stalled(self, now: float) -> bool:
         """A flush is overdue: nothing more may be posted until the store answers."""
         limit = self._settings.flush_stall_s
-        return any(lane.unwritten_for_s(now) > limit for lane in (self._claim_lane, self._fact_lane))
+        return self._claim_lane.unwritten_for_s(now) > limit or self._fact_lane.unwritten_for_s(now) > limit
 
     def failing_for_s(self, now: float) -> float:
         """Seconds since the store began to fail, or not to answer; 0 while it does."""
-        return max(lane.failing_for_s(now) for lane in (self._claim_lane, self._fact_lane))
+        return max(self._claim_lane.failing_for_s(now), self._fact_lane.failing_for_s(now))
 
     def next_claims(self, now: float, *, posts_per_s: float, wall_us: int) -> Flush | float:
         """The claims to write now, or the time to ask again.
@@ -134,7 +136,9 @@ class Ledger:
         if not self._claim_lane.free:
             return self._claim_lane.again(now)
         target = claim_target(posts_per_s)
-        if posts_per_s <= 0 or not self.backlog or len(self.claimed) > target // 2:
+        # Of calls so fast that 500 last less than a second, a quarter at a time: each write costs an object a bucket.
+        renewed_at = min(round(_CLAIM_RENEWAL_S * posts_per_s), 3 * target // 4)
+        if posts_per_s <= 0 or not self.backlog or len(self.claimed) > renewed_at:
             return _NEVER
         entries = self._claim(target - len(self.claimed), wall_us)
         if not entries:
@@ -150,9 +154,24 @@ class Ledger:
         due = self._last_facts + self._settings.flush_interval_s
         if now < due and not self._hurry and len(self._facts) < _MAX_PENDING:
             return due
-        facts, self._facts = self._facts, []
+        facts, self._facts = self._without_answered(self._facts), []
         self._last_facts, self._hurry = now, False
         return self._fact_lane.start(Flush(next(self._numbers), tuple(facts), claims=False), now)
+
+    def _without_answered(self, facts: list[Entry]) -> list[Entry]:
+        """Without the accepted tasks whose outcomes become durable together with them: most, of a fast service.
+
+        An outcome answers for the claims of its labelling, and names its task.
+        """
+        settled = {_labelling(entry.record.result) for entry in facts if isinstance(entry.record, Finished)}
+        kept, answered = [], Counter[int]()
+        for entry in facts:
+            if isinstance(entry.record, Accepted) and _labelling(entry.record) in settled:
+                answered[entry.owner] += 1
+            else:
+                kept.append(entry)
+        self._unwritten.subtract(answered)
+        return kept
 
     def flushed(self, flush: Flush) -> None:
         """It is durable: its claims may be used."""
@@ -203,6 +222,10 @@ class Ledger:
             self._claiming.append(job)
             self._unwritten[work.owner] += 1
         return entries
+
+
+def _labelling(record: Accepted | ImageResult) -> tuple[str, int]:
+    return record.image.image_id, record.generation
 
 
 def claim_target(posts_per_s: float) -> int:

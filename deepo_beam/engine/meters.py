@@ -69,47 +69,69 @@ def window_size(throughput_per_s: float, p95_latency_s: float) -> int:
 
 
 class SenderCount:
-    """How many threads post, found by climbing: double while that brings 15 % more, else step back.
+    """How many threads post, found by trying: twice as many if that brings 15 % more, half as many if it costs nothing.
 
     An instant server is served best by few threads (they only contend for the interpreter), a slow one needs
-    many; no latency tells the two apart under load, so throughput decides.
+    many; no latency tells the two apart under load, so throughput decides. What a moment's noise won is lost
+    again when half as many are tried.
     """
 
-    _STEP_S = 0.5
-    _SETTLE_S = 10.0
+    _POSTS_A_SENDER = 4  # that a rate is told by, within 0.1 and 0.5 s
+    _LOOK_S = (0.1, 0.5)
+    _REST_S = (1.0, 30.0)  # after a try: twice as long each time
 
     def __init__(self, limit: int, start: int = 4) -> None:
-        """``limit``: the most that is ever wanted (>= 1)."""
+        """``start`` (>= 1): the least that is ever wanted; ``limit`` (>= 1): the most."""
         self._limit = limit
-        self.wanted = min(start, limit)
-        self._before: tuple[int, float] | None = None
-        self._next = 0.0
+        self._least = self.wanted = min(start, limit)
+        self._before: tuple[int, float] | None = None  # what is tried is compared with
+        self._down_next = False
+        self._rest_s = self._REST_S[0]
+        self._since: float | None = None
         self._posts = 0
         self._busy = 0
-        self._since: float | None = None
 
     def posted(self, now: float, *, all_busy: bool) -> None:
         """A post ended; ``all_busy``: every wanted sender was at work, so more might have helped."""
         if self._since is None:
-            self._since, self._next = now, now + self._STEP_S
+            self._since = now
+        seconds = now - self._since
+        if seconds < 0:  # at rest
+            return
         self._posts += 1
         self._busy += all_busy
-        if now >= self._next:
-            self._judge(now)
+        shortest_s, longest_s = self._LOOK_S
+        if seconds >= longest_s or (seconds >= shortest_s and self._posts >= self._POSTS_A_SENDER * self.wanted):
+            rate, saturated = self._posts / seconds, self._busy >= 0.9 * self._posts
+            self._since, self._posts, self._busy = now, 0, 0
+            self._judge(now, rate, saturated=saturated)
 
-    def _judge(self, now: float) -> None:
-        assert self._since is not None
-        rate = self._posts / max(now - self._since, 1e-6)
-        saturated = self._busy >= 0.9 * self._posts
-        self._posts = self._busy = 0
-        self._since, self._next = now, now + self._STEP_S
+    def _judge(self, now: float, rate: float, *, saturated: bool) -> None:
+        before, self._before = self._before, None
         if not saturated:
-            self._before = None
             return
-        if self._before is not None and rate < 1.15 * self._before[1]:
-            self.wanted, self._before = self._before[0], None
-            self._next = now + self._SETTLE_S
+        if before is None:
+            self._try(now, rate)
             return
-        if self.wanted < self._limit:
-            self._before = (self.wanted, rate)
-            self.wanted = min(self._limit, 2 * self.wanted)
+        fewer = self.wanted < before[0]
+        if rate < (1.0 if fewer else 1.15) * before[1]:
+            self.wanted = before[0]
+        elif not fewer:
+            self._rest_s = self._REST_S[0]
+            self._try(now, rate)
+            return
+        self._rest(now, down_next=not fewer)
+
+    def _try(self, now: float, rate: float) -> None:
+        tried = max(self._least, self.wanted // 2) if self._down_next else self.wanted
+        self._down_next = False
+        if tried == self.wanted:
+            tried = min(self._limit, 2 * self.wanted)
+        if tried == self.wanted:
+            self._rest(now, down_next=True)
+        else:
+            self._before, self.wanted = (self.wanted, rate), tried
+
+    def _rest(self, now: float, *, down_next: bool) -> None:
+        self._since, self._down_next = now + self._rest_s, down_next
+        self._rest_s = min(2.0 * self._rest_s, self._REST_S[1])

@@ -8,10 +8,11 @@ from deepo_beam.engine.budget import Budget
 from deepo_beam.engine.ledger import Flush, Ledger, by_bucket, claim_target, claims_per_s
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.work import Entry, Job, Work
-from deepo_beam.records import Claimed, Reason, Released
-from deepo_beam.types import ImageRef
+from deepo_beam.records import Accepted, Claimed, Finished, Reason, Released
+from deepo_beam.types import Facts, ImageRef, ImageResult, ModelKind, ModelRef, Status
 
 NEVER = float("inf")
+MODEL = ModelRef(ModelKind.VERSION, "20")
 SETTINGS = EngineSettings(flush_interval_s=2.0, flush_stall_s=5.0)
 
 
@@ -52,6 +53,20 @@ def test_claims_go_on_counting_where_an_earlier_run_left_off(ledger: Ledger) -> 
     ledger.backlog.append(waiting)
     (entry,) = claim(ledger).entries
     assert (entry.record.attempt, entry.record.generation, entry.record.reason) == (5, 2, Reason.IN_DOUBT)
+
+
+@pytest.mark.parametrize(("per_s", "left", "claims"), [(250.0, 250, 250), (1000.0, 375, 125)])
+def test_a_second_s_worth_of_claims_is_left_when_they_are_renewed_or_three_quarters(
+    ledger: Ledger, per_s: float, left: int, claims: int
+) -> None:
+    ledger.backlog.extend(job(number) for number in range(1000))
+    ledger.flushed(claim(ledger, posts_per_s=per_s))
+    assert len(ledger.claimed) == 500
+    for _ in range(499 - left):
+        ledger.claimed.popleft()
+    assert claim(ledger, posts_per_s=per_s) == NEVER
+    ledger.claimed.popleft()
+    assert len(claim(ledger, posts_per_s=per_s).entries) == claims
 
 
 def test_claims_are_made_for_two_seconds_of_posting_and_renewed_at_half_of_it(ledger: Ledger) -> None:
@@ -103,6 +118,28 @@ def test_facts_are_written_together_every_interval(ledger: Ledger) -> None:
     ledger.flushed(flush)
     ledger.record(fact(4))
     assert ledger.next_facts(2.5) == 4.0
+
+
+def accepted(number: int, task_id: str = "7", generation: int = 0) -> Entry:
+    image = job(number).work.image
+    return Entry(1, number % 4, Accepted("run", image, generation, 1, task_id, None, Facts(), 0))
+
+
+def finished(number: int, generation: int = 0, status: Status = Status.SUCCEEDED) -> Entry:
+    result = ImageResult(job(number).work.image, MODEL, None, status, task_id="7", generation=generation)
+    return Entry(1, number % 4, Finished("run", result))
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_task_whose_outcome_is_written_with_it_needs_no_record_of_its_own(ledger: Ledger, status: Status) -> None:
+    entries = [accepted(1), accepted(2), accepted(1, "8"), finished(1, status=status), accepted(3, generation=1)]
+    for entry in [*entries, finished(3)]:
+        ledger.record(entry)
+    ledger.hurry()
+    flush = ledger.next_facts(0.0)
+    assert flush.entries == (accepted(2), finished(1, status=status), accepted(3, generation=1), finished(3))
+    ledger.flushed(flush)
+    assert ledger.unwritten(1) == 0
 
 
 def test_facts_are_written_at_once_when_somebody_waits_or_there_are_many(ledger: Ledger) -> None:

@@ -1,5 +1,7 @@
 """What the engine observes: quantiles, rates, the window and the number of senders that follow from them."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,10 +108,12 @@ def test_the_window_is_twice_what_littles_law_asks_for_within_its_limits(rate: f
 # --- senders -----------------------------------------------------------------------------------------
 
 
-def climb(senders: SenderCount, per_s, seconds: float, *, busy: bool = True) -> list[int]:
+def climb(
+    senders: SenderCount, per_s: Callable[[int], float], until: float, *, since: float = 0.0, busy: bool = True
+) -> list[int]:
     """Lets a service that takes ``per_s(senders)`` posts/s work for so long; the numbers wanted on the way."""
-    now, wanted = 0.0, [senders.wanted]
-    while now < seconds:
+    now, wanted = since, [senders.wanted]
+    while now < until:
         now += 1.0 / per_s(senders.wanted)
         senders.posted(now, all_busy=busy)
         if senders.wanted != wanted[-1]:
@@ -119,22 +123,44 @@ def climb(senders: SenderCount, per_s, seconds: float, *, busy: bool = True) -> 
 
 def test_a_slow_service_is_given_more_senders_up_to_the_limit() -> None:
     senders = SenderCount(limit=100, start=8)
-    assert climb(senders, lambda wanted: 5.0 * wanted, 8.0) == [8, 16, 32, 64, 100]
+    assert climb(senders, lambda wanted: 5.0 * wanted, 2.5) == [8, 16, 32, 64, 100]
+
+
+def test_all_128_are_at_work_within_a_second_and_a_tenth_where_a_post_takes_50_ms() -> None:
+    assert climb(SenderCount(limit=128), lambda wanted: 20.0 * wanted, 1.1)[-1] == 128
 
 
 def test_where_more_senders_bring_nothing_one_step_back_is_taken() -> None:
     senders = SenderCount(limit=128, start=8)
-    assert climb(senders, lambda wanted: min(80.0, 5.0 * wanted), 8.0) == [8, 16, 32, 16]
+    assert climb(senders, lambda wanted: min(80.0, 5.0 * wanted), 2.5) == [8, 16, 32, 16]
 
 
-def test_after_a_step_back_it_is_tried_again_after_a_while() -> None:
-    assert climb(SenderCount(limit=128, start=8), lambda wanted: 100.0, 9.0) == [8, 16, 8]
-    assert climb(SenderCount(limit=128, start=8), lambda wanted: 100.0, 12.0)[:4] == [8, 16, 8, 16]
+def test_after_a_step_back_it_is_tried_again_ever_more_rarely() -> None:
+    assert climb(SenderCount(limit=128, start=8), lambda _: 100.0, 1.4) == [8, 16, 8]
+    assert climb(SenderCount(limit=128, start=8), lambda _: 100.0, 1.0 + 2.0 + 4.0 + 1.5) == [8, 16] * 3 + [8]
+
+
+def test_a_service_that_becomes_slow_has_all_its_senders_within_the_longest_rest_and_a_few_seconds() -> None:
+    senders = SenderCount(limit=128, start=8)
+    climb(senders, lambda _: 100.0, 200.0)
+    assert climb(senders, lambda wanted: 2.0 * wanted, 235.0, since=200.0)[-1] == 128
+
+
+def test_senders_that_a_moment_s_noise_has_won_are_given_back() -> None:
+    senders = SenderCount(limit=128, start=4)
+    senders.wanted = 64
+    wanted = climb(senders, lambda wanted: 1500.0 - 3.0 * wanted, 150.0)
+    assert wanted[-1] in (4, 8)  # the latter while it is tried again
+
+
+def test_also_from_the_limit_fewer_are_tried_and_kept_only_if_they_are_as_fast() -> None:
+    senders = SenderCount(limit=128, start=64)
+    assert climb(senders, lambda wanted: 20.0 * wanted, 4.5) == [64, 128, 64, 128]
 
 
 def test_senders_that_are_not_all_busy_are_enough() -> None:
     senders = SenderCount(limit=128, start=8)
-    assert climb(senders, lambda wanted: 100.0, 8.0, busy=False) == [8]
+    assert climb(senders, lambda _: 100.0, 8.0, busy=False) == [8]
 
 
 def test_after_a_lull_the_climb_begins_anew_and_is_not_compared_with_what_was_before() -> None:

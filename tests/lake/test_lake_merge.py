@@ -91,6 +91,21 @@ def test_whatever_a_crash_lost_no_charged_call_goes_uncounted(calls: list, overl
         assert state(*records, finished(success())).maybe_billed >= charged
 
 
+@given(calls, st.booleans(), st.sampled_from([success, failure]), st.sets(st.integers(1, 6)))
+def test_an_outcome_says_all_that_the_records_of_its_accepted_tasks_would(
+    calls: list, overlapping: bool, make: Callable, left_out: set[int]
+) -> None:
+    every, fewer = [finished(make())], [finished(make())]
+    for number, (run, was_charged, is_recorded) in enumerate(calls, start=1):
+        attempt = 1 if overlapping else number
+        records = [claimed(attempt, run, at=number)]
+        if is_recorded:
+            records.append(accepted(attempt, str(number), run) if was_charged else released(attempt, run))
+        every += records
+        fewer += records[:1] if was_charged and number in left_out else records
+    assert state(*fewer) == state(*every)
+
+
 # --- one life after the other -----------------------------------------------------------------------
 
 
