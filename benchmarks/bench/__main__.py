@@ -45,7 +45,7 @@ def main() -> None:
             print(f"round {number}: the server takes {ceiling[-1]:,.0f} posts/s", flush=True)
             for scenario in chosen:
                 for contestant in scenario.contestants:
-                    if options.who is None or contestant.name.startswith(options.who):
+                    if options.who is None or contestant.name.startswith(tuple(options.who)):
                         figures = _run(contestant, scenario, service, folder)
                         about = {"scenario": scenario.name, "contestant": contestant.name, "round": number}
                         runs.append({**about, "figures": {name: round(value, 4) for name, value in figures.items()}})
@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slow-images", type=int, default=1000, help="the most for peers that are slow")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", help="a scenario; may be repeated")
-    parser.add_argument("--who", help="only contestants whose names begin so")
+    parser.add_argument("--who", action="append", help="only contestants whose names begin so; may be repeated")
     parser.add_argument("--results", type=Path, default=RESULTS / "latest.json")
     return parser.parse_args()
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deepo_beam.cli.memory import limit_arenas
+from deepo_beam.cli.memory import limit_arenas, loading
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.plan import show_plan
 from deepo_beam.cli.reporting import print_json, print_reason, print_summary, set_up_logging
@@ -43,10 +43,11 @@ def label(
     options = command_options({**given, "log_level": log_level, "log_format": log_format}, config)
     set_up_logging(options.log_level, options.log_format)
     limit_arenas()
-    from deepo_beam import bulk  # loads Beam, which --help need not wait for
-    from deepo_beam.cli import stopping
-    from deepo_beam.cli.asking import confirm_first_run
-    from deepo_beam.cli.progress import progress
+    with loading():
+        from deepo_beam import bulk  # loads Beam, which --help need not wait for
+        from deepo_beam.cli import stopping
+        from deepo_beam.cli.asking import confirm_first_run
+        from deepo_beam.cli.progress import progress
 
     wanted = label_config(flags, config)
     if options.dry_run:
