@@ -23,6 +23,8 @@ _COUNTED = ("kind", "image_id", "status", "model_version_id", "outputs")
 FRESH_KEYS = (*KEYS, "run_id", "reason", "model_version_id", "outputs")  # and what a tally counts of a run's labels
 _OPEN, _IN_TABLES, _FRESH = (pa.scalar(number, pa.int8()) for number in range(3))
 _FIRST = pa.array([Reason.FIRST.value])
+# Scalars of Arrow: for so few rows making them costs as much as comparing with them.
+_CLAIMED, _ACCEPTED, FINISHED, _ONE = map(pa.scalar, ("claimed", "accepted", "finished", 1))
 _LABELLED = pa.array([Status.SUCCEEDED.value, Status.NO_DETECTION.value])
 _CALLS = pa.array(["claimed", "released", "accepted"])  # of no interest, once there is an outcome
 # Once in the outputs for each label: counted without parsing, for it only decides how rows are shared out among files.
@@ -130,14 +132,14 @@ def find_settled(covered: Sequence[pa.Table], uncovered: Sequence[pa.Table], run
     images = pa.concat_tables(keys).group_by("image_id", use_threads=False).aggregate(_WHOLE_IMAGE)
     ids = images["image_id"]
     one_outcome = pc.and_(
-        pc.equal(images["labelled_sum"], 1), pc.equal(images["generation_min"], images["generation_max"])
+        pc.equal(images["labelled_sum"], _ONE), pc.equal(images["generation_min"], images["generation_max"])
     )
     settled = fresh = _NO_IDS
     if covered:
         in_tables = pc.and_(pc.equal(images["state_min"], _IN_TABLES), pc.equal(images["state_max"], _IN_TABLES))
         settled = ids.filter(pc.and_(one_outcome, in_tables))
     if run_id is not None:
-        called_once = pc.and_(pc.equal(images["state_min"], _FRESH), pc.equal(images["claim_sum"], 1))
+        called_once = pc.and_(pc.equal(images["state_min"], _FRESH), pc.equal(images["claim_sum"], _ONE))
         fresh = ids.filter(pc.and_(one_outcome, called_once))
     return Found(settled, fresh, others=len(settled) + len(fresh) < len(ids))
 
@@ -153,13 +155,13 @@ def _fresh_keys(columns: pa.Table, run_id: str | None) -> pa.Table:
     labelled = is_labelled(columns)
     if run_id is None:
         return _keys(columns, pa.repeat(_OPEN, columns.num_rows), labelled)
-    call = pc.or_(pc.is_in(columns["reason"], _FIRST), pc.equal(columns["kind"], "accepted"))
+    call = pc.or_(pc.is_in(columns["reason"], _FIRST), pc.equal(columns["kind"], _ACCEPTED))
     plain = pc.and_(pc.or_(labelled, call), pc.equal(columns["run_id"], run_id))
     return _keys(columns, pc.if_else(plain, _FRESH, _OPEN), labelled)
 
 
 def _keys(columns: pa.Table, state: pa.ChunkedArray, labelled: pa.ChunkedArray) -> pa.Table:
-    values = (columns["image_id"], columns["generation"], state, labelled, pc.equal(columns["kind"], "claimed"))
+    values = (columns["image_id"], columns["generation"], state, labelled, pc.equal(columns["kind"], _CLAIMED))
     return pa.table(values, names=("image_id", "generation", "state", "labelled", "claim"))
 
 
@@ -190,7 +192,7 @@ def outcome_rows(segment: Segment, names: Sequence[str], ids: pa.ChunkedArray) -
 
 
 def _outcomes_among(columns: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
-    return columns.filter(pc.and_(pc.equal(columns["kind"], "finished"), pc.is_in(columns["image_id"], ids)))
+    return columns.filter(pc.and_(pc.equal(columns["kind"], FINISHED), pc.is_in(columns["image_id"], ids)))
 
 
 def outcomes_of(segment: Segment, ids: pa.ChunkedArray) -> dict[str, Settled]:

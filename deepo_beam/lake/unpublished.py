@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepo_beam.lake.settled import is_labelled
+from deepo_beam.lake.settled import FINISHED, is_labelled
 from deepo_beam.types import ModelKind
 
 OUTCOME_KEYS = ("kind", "image_id")  # what tells whose outcomes a segment has
@@ -55,7 +55,7 @@ def split_outcomes(covered: Sequence[pa.Table], uncovered: Sequence[pa.Table]) -
 
 
 def _outcomes(columns: pa.Table) -> pa.Table:
-    return columns.filter(pc.equal(columns["kind"], "finished"))
+    return columns.filter(pc.equal(columns["kind"], FINISHED))
 
 
 def _flaws(outcomes: pa.Table) -> list[pa.ChunkedArray]:
