@@ -108,6 +108,24 @@ def test_whatever_is_unusual_goes_by_its_records(unusual: list[Record]) -> None:
     assert others == {NEW: unusual}
 
 
+def test_labels_of_an_image_that_is_in_the_tables_go_by_its_records() -> None:
+    journal = Journal(OUT, FIRST_JOURNAL, KillableStore())
+    before, again = Finished(RUN, success()), Finished(RUN, success(generation=1))
+    journal.append(0, OLD, [before])
+    journal.append(0, NEW, [again, Finished(RUN, success(1))])
+    rows, others = journal.read_unpublished(0, {OLD: 1}, {NEW})
+    assert (rows["image_id"].to_pylist(), others) == ([image(1).image_id], {OLD: [before], NEW: [again]})
+
+
+def test_counts_that_a_segment_does_not_have_are_zero() -> None:
+    rows, _ = published(Finished(RUN, success()))
+    for name in ("attempts", "calls", "wait_ms"):
+        index = rows.column_names.index(name)
+        rows = rows.set_column(index, name, pa.nulls(1, rows.schema.field(index).type))
+    (row,) = tables_of_rows(rows).images.to_pylist()
+    assert (row["attempts"], row["calls"], row["submit_ms"], row["wait_ms"]) == (0, 0, 2, 0)
+
+
 def test_claims_and_open_tasks_are_nothing_to_publish() -> None:
     assert published(ACCEPTED) == (None, {NEW: []})
 
