@@ -12,7 +12,7 @@ from deepo_beam.types import ImageResult
 
 _LABEL = itemgetter("label_id", "label_name", "score", "threshold")
 _BOX = itemgetter("xmin", "ymin", "xmax", "ymax")
-_NO_REGION = (None,) * 5
+_NO_BOX = (None,) * 4
 
 
 class LabelRow(NamedTuple):
@@ -98,5 +98,6 @@ def _row(
     label_id, name, score, threshold = _LABEL(prediction)
     # A JSON escape may hide a lone surrogate until it is loaded.
     label = (output_index, prediction_index, label_id, clean_text(name), score, threshold, is_predicted)
-    region = _NO_REGION if (roi := prediction.get("roi")) is None else (roi["region_id"], *_BOX(roi["bbox"]))
+    roi = prediction.get("roi") or {}  # a service may name a region and no box, or the other way round
+    region = (roi.get("region_id"), *(_BOX(roi["bbox"]) if roi.get("bbox") else _NO_BOX))
     return LabelRow._make((*identity, *label, *region, predicted_us))

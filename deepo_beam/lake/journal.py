@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -19,10 +19,23 @@ from deepo_beam.errors import DamagedError, ObjectNotFoundError, StorageError
 from deepo_beam.lake.records import KINDS, decode_segment, encode_records
 from deepo_beam.lake.schemas import JOURNAL
 from deepo_beam.lake.segment import Segment
-from deepo_beam.lake.settled import Settled, keys_of, outcome_rows, outcomes_of, settled_ids
+from deepo_beam.lake.settled import (
+    FRESH_KEYS,
+    KEYS,
+    NONE_FOUND,
+    Found,
+    Fresh,
+    Settled,
+    find_settled,
+    fresh_of,
+    outcome_rows,
+    outcomes_of,
+)
+from deepo_beam.lake.unpublished import OUTCOME_KEYS, ROW_COLUMNS, split_outcomes
 from deepo_beam.records import Record
 
 FIRST_JOURNAL = "journal"  # the folder of an output's first journal
+OUTCOMES = frozenset(("finished",))  # the kinds of record that tables are made of
 COMPACTED = ".compacted.parquet"  # how the name of a compacted segment ends; no run can write one like it
 
 # A compaction deletes the segments of a bucket in one go: one new look is enough, two if it was slow.
@@ -85,10 +98,12 @@ class History:
     Attributes:
         settled: the images of which nothing is open.
         segments: the records of all others, by the name of their segment; every segment is named.
+        fresh: the images that the run in question labelled in the ordinary way, and no table has yet.
     """
 
     settled: Mapping[str, Settled]
     segments: Mapping[str, list[Record]]
+    fresh: Mapping[str, Fresh] = field(default_factory=dict)
 
 
 NO_HISTORY = History({}, {})
@@ -194,29 +209,69 @@ class Journal:
                 records[name] = decode_segment(segment, kinds)
         return records
 
-    def read_history(self, bucket: int, covered: Collection[str], kinds: Set[str] = KINDS) -> History:
+    def read_history(
+        self, bucket: int, covered: Collection[str], kinds: Set[str] = KINDS, *, run_id: str | None = None
+    ) -> History:
         """The same without a record in Python for the images of which nothing is open.
 
         Args:
             bucket: which.
             covered: the names of this bucket's segments that complete publishes cover.
             kinds: of the records that are wanted of other images.
+            run_id: of a run whose labels need no records either; None: of none.
 
         Raises:
             StorageError: as :meth:`read_records`.
         """
         segments = self._open_segments(bucket)
         in_tables = {name for name in segments if is_covered(name, covered)}
-        ids = self._settled_ids(bucket, segments, in_tables)
+        found, fresh = self._find_settled(bucket, segments, in_tables, run_id)
         settled: dict[str, Settled] = {}
         records: dict[str, list[Record]] = {}
         for name, segment in segments.items():
             with self._named_damage(bucket, name, segment):
-                without = ids if name in in_tables else None
-                if without is not None:
-                    settled |= outcomes_of(segment, without)
-                records[name] = decode_segment(segment, kinds, without=without)
-        return History(settled, records)
+                if name in in_tables:
+                    settled |= outcomes_of(segment, found.settled)
+                without = found.settled if name in in_tables else found.fresh
+                records[name] = decode_segment(segment, kinds, without=without) if found.others else []
+        return History(settled, records, fresh)
+
+    def read_unpublished(
+        self, bucket: int, covered: Collection[str], names: Collection[str]
+    ) -> tuple[pa.Table | None, dict[str, list[Record]]]:
+        """The outcomes of a bucket that a publish adds.
+
+        Args:
+            bucket: which.
+            covered: the names of this bucket's segments that publishes before it cover.
+            names: of the segments that it covers.
+
+        Returns:
+            The labels that are the only outcome of their image, as rows of
+            :data:`deepo_beam.lake.unpublished.ROW_COLUMNS`, None for none; of all other images with an outcome that is
+            not covered yet, all outcomes by segment. Each of these segments that is there is named.
+
+        Raises:
+            StorageError: as :meth:`read_records`.
+        """
+        opened = self._open_segments(bucket)
+        in_tables = {name for name in opened if is_covered(name, covered)}
+        segments = {name: segment for name, segment in opened.items() if name in in_tables or name in names}
+        before: list[pa.Table] = []
+        added: list[pa.Table] = []
+        for name, segment in segments.items():
+            if segment.has_outcomes:
+                with self._named_damage(bucket, name, segment):
+                    columns = segment.columns(OUTCOME_KEYS if name in in_tables else ROW_COLUMNS)
+                (before if name in in_tables else added).append(columns)
+        if not added:
+            return None, {name: [] for name in segments}
+        rows, others = split_outcomes(before, added)
+        records: dict[str, list[Record]] = {}
+        for name, segment in segments.items():
+            with self._named_damage(bucket, name, segment):
+                records[name] = decode_segment(segment, OUTCOMES, only=others) if len(others) else []
+        return rows, records
 
     def read_outcomes(self, bucket: int, covered: Collection[str]) -> tuple[pa.Table | None, dict[str, list[Record]]]:
         """Some segments of a bucket, for compaction.
@@ -233,23 +288,31 @@ class Journal:
             StorageError: as :meth:`read_records`.
         """
         segments = {name: segment for name, segment in self._open_segments(bucket).items() if name in covered}
-        ids = self._settled_ids(bucket, segments, covered)
+        found, _ = self._find_settled(bucket, segments, covered)
         rows, records = [], {}
         for name, segment in segments.items():
             with self._named_damage(bucket, name, segment):
-                records[name] = decode_segment(segment, without=ids)
+                records[name] = decode_segment(segment, without=found.settled) if found.others else []
                 if segment.has_outcomes:
-                    rows.append(outcome_rows(segment, JOURNAL.names, ids))
+                    rows.append(outcome_rows(segment, JOURNAL.names, found.settled))
         return pa.concat_tables(rows).sort_by("image_id") if rows else None, records
 
-    def _settled_ids(
-        self, bucket: int, segments: Mapping[str, Segment], covered: Collection[str]
-    ) -> pa.ChunkedArray | None:
-        keys = []
-        for name, segment in segments.items() if covered else ():
+    def _find_settled(
+        self, bucket: int, segments: Mapping[str, Segment], covered: Collection[str], run_id: str | None = None
+    ) -> tuple[Found, Mapping[str, Fresh]]:
+        """Where nothing is covered and no run is asked for, nothing is looked for."""
+        if not covered and run_id is None:
+            return NONE_FOUND, {}
+        in_tables: list[pa.Table] = []
+        others: list[pa.Table] = []
+        for name, segment in segments.items():
             with self._named_damage(bucket, name, segment):
-                keys.append(keys_of(segment, is_covered=name in covered))
-        return settled_ids(keys) if keys else None
+                if name in covered:
+                    in_tables.append(segment.columns(KEYS))
+                else:
+                    others.append(segment.columns(KEYS if run_id is None else FRESH_KEYS))
+        found = find_settled(in_tables, others, run_id)
+        return found, fresh_of(others, found.fresh)
 
     def _open_segments(self, bucket: int) -> dict[str, Segment]:
         """All of them, sorted by name; one that is gone by the time it is read was replaced: the list is read again."""

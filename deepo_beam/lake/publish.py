@@ -19,10 +19,8 @@ from deepo_beam.lake.journal import Journal, Store, is_covered
 from deepo_beam.lake.manifest import PublishedFile, write_manifest
 from deepo_beam.lake.shard import ROWS_PER_SHARD, Outcome, Shard
 from deepo_beam.lake.summary import Summary
-from deepo_beam.lake.tally import BucketTally, states_of, to_publish
+from deepo_beam.lake.tally import BucketTally, Segments, states_of, to_publish
 from deepo_beam.records import Record
-
-PUBLISHED = frozenset(("finished",))  # the kinds of record that tables are made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +213,17 @@ def write_shard(
     """
     journal, shard = Journal(output, intent.journal, store), Shard()
     for bucket in intent.shards[number]:
-        shard.add(_publishable(journal, intent, bucket, covered.get(bucket, {})))
+        before, names = covered.get(bucket, {}), intent.segments.get(bucket, ())
+        rows, segments = journal.read_unpublished(bucket, before, names)
+        _check_all_there(journal, intent, bucket, segments)
+        if rows:
+            shard.add_rows(rows)
+        shard.add(_outcomes(segments, before))
     return shard.write(output, f"run_id={intent.run_id}/", number, store)
 
 
-def _publishable(journal: Journal, intent: Intent, bucket: int, covered: Mapping[str, int]) -> Iterator[Outcome]:
-    for state in to_publish(states_of(segments_to_publish(journal, intent, bucket, covered, PUBLISHED), covered)):
+def _outcomes(segments: Segments, covered: Mapping[str, int]) -> Iterator[Outcome]:
+    for state in to_publish(states_of(segments, covered)):
         assert state.to_publish is not None
         yield Outcome(state.to_publish.result, state.failed_since_us)
 
@@ -243,13 +246,17 @@ def segments_to_publish(
         StorageError: a segment that the intent names is gone, or one cannot be read.
     """
     records = journal.read_history(bucket, covered, kinds).segments
+    _check_all_there(journal, intent, bucket, records)
     names = intent.segments.get(bucket, ())
-    if missing := sorted(set(names) - set(records)):
+    return {name: found for name, found in records.items() if is_covered(name, covered) or name in names}
+
+
+def _check_all_there(journal: Journal, intent: Intent, bucket: int, found: Collection[str]) -> None:
+    if missing := sorted(set(intent.segments.get(bucket, ())).difference(found)):
         raise StorageError(
             f"{journal.bucket_folder(bucket)}/{missing[0]} is gone, which run {intent.run_id} is to publish:"
             " restore it from a copy"
         )
-    return {name: found for name, found in records.items() if is_covered(name, covered) or name in names}
 
 
 def commit(

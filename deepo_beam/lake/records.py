@@ -88,7 +88,11 @@ def decode_records(data: bytes, kinds: Set[str] = KINDS) -> list[Record]:
 
 
 def decode_segment(
-    segment: Segment, kinds: Set[str] = KINDS, *, without: pa.ChunkedArray | None = None
+    segment: Segment,
+    kinds: Set[str] = KINDS,
+    *,
+    without: pa.ChunkedArray | None = None,
+    only: pa.ChunkedArray | None = None,
 ) -> list[Record]:
     """The records of a segment, in its order.
 
@@ -96,6 +100,7 @@ def decode_segment(
         segment: to decode.
         kinds: of the records that are wanted; the others are hardly paid for.
         without: the ids of images whose records are not wanted; None: all are.
+        only: the ids of those whose records alone are wanted; None: all are.
 
     Raises:
         ValueError: it is damaged, or holds what is no record.
@@ -103,10 +108,12 @@ def decode_segment(
     if not segment.has_outcomes and kinds == {"finished"}:
         return []
     wanted = None
-    if without is not None:
+    if only is not None:
+        wanted = pc.is_in(segment.columns(["image_id"])["image_id"], only)
+    elif without is not None and len(without):
         wanted = pc.invert(pc.is_in(segment.columns(["image_id"])["image_id"], without))
-        if not pc.any(wanted).as_py():
-            return []
+    if wanted is not None and not pc.any(wanted).as_py():
+        return []
     table = segment.columns(JOURNAL.names)
     if wanted is not None:
         table = table.filter(wanted)

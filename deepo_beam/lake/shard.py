@@ -6,15 +6,18 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from deepo_beam import storage
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.manifest import PublishedFile
+from deepo_beam.lake.row_tables import tables_of_rows
 from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
 from deepo_beam.lake.tables import FailedImage, TableFile, errors_table, images_table, labels_table
 from deepo_beam.types import ImageResult, Status
 
 ROWS_PER_SHARD = 500_000  # of images and labels together
-_IMAGES_AT_ONCE = 4_000  # as Python objects; as Arrow they take a tenth of the memory
+_IMAGES_AT_ONCE = 4_000  # as Python objects, or being parsed; as finished rows they take a tenth of the memory
 TABLES = {"labels": LABELS, "images": IMAGES, "errors": ERRORS}
 
 
@@ -32,6 +35,8 @@ class Shard:
         """Empty."""
         self._tables = {name: TableFile(schema) for name, schema in TABLES.items()}
         self._waiting: list[Outcome] = []
+        self._rows: list[pa.Table] = []
+        self._rows_waiting = 0
 
     @property
     def rows(self) -> int:
@@ -43,6 +48,13 @@ class Shard:
         self._waiting += outcomes
         if len(self._waiting) >= _IMAGES_AT_ONCE:
             self._flush()
+
+    def add_rows(self, rows: pa.Table) -> None:
+        """Append the rows of labelled images, from :meth:`deepo_beam.lake.journal.Journal.read_unpublished`."""
+        self._rows.append(rows)
+        self._rows_waiting += rows.num_rows
+        if self._rows_waiting >= _IMAGES_AT_ONCE:
+            self._flush_rows()
 
     def write(self, folder: str, partition: str, number: int, store: Store = storage) -> list[PublishedFile]:
         """Write ``<table>/<partition>part-<number>.parquet`` of each table; nothing can be added any more.
@@ -57,6 +69,7 @@ class Shard:
             StorageError: some of it may have been written.
         """
         self._flush()
+        self._flush_rows()
         files = []
         for name, table in self._tables.items():
             path = f"{name}/{partition}part-{number:05d}.parquet"
@@ -76,3 +89,11 @@ class Shard:
         self._tables["images"].add(images_table(results))
         self._tables["errors"].add(errors_table(failed))
         self._waiting = []
+
+    def _flush_rows(self) -> None:
+        if self._rows_waiting:
+            rows = pa.concat_tables(self._rows)
+            for at in range(0, rows.num_rows, _IMAGES_AT_ONCE):
+                for name, table in tables_of_rows(rows.slice(at, _IMAGES_AT_ONCE))._asdict().items():
+                    self._tables[name].add(table)
+        self._rows, self._rows_waiting = [], 0

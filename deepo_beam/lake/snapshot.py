@@ -13,9 +13,9 @@ from deepo_beam import storage
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.lake.audit import read_columns
 from deepo_beam.lake.dataset import Dataset
-from deepo_beam.lake.journal import Journal, Store
+from deepo_beam.lake.journal import OUTCOMES, Journal, Store
 from deepo_beam.lake.manifest import PublishedFile, complete_runs, read_manifest, versions, write_manifest
-from deepo_beam.lake.publish import PUBLISHED, coverage, load_intents, run_uri
+from deepo_beam.lake.publish import coverage, load_intents, run_uri
 from deepo_beam.lake.shard import ROWS_PER_SHARD, Outcome, Shard
 from deepo_beam.lake.tally import states_of
 from deepo_beam.lake.thresholds import KnownLabel, apply_thresholds
@@ -103,7 +103,7 @@ def _newest(output: str, dataset: Dataset, thresholds: Mapping[int, float], stor
     done, _ = load_intents(output, dataset.journal, store)
     covered, journal = coverage(done), Journal(output, dataset.journal, store)
     for bucket in range(dataset.buckets):
-        states = states_of(journal.read_records(bucket, PUBLISHED), covered.get(bucket, {}))
+        states = states_of(journal.read_records(bucket, OUTCOMES), covered.get(bucket, {}))
         outcomes = []
         for state in states.values():
             assert state.finished is not None  # outcomes alone are read, so the newest generation has one

@@ -11,12 +11,13 @@ from deepo_beam.lake.journal import History, is_covered, numbered
 from deepo_beam.lake.listing import ListedEntry
 from deepo_beam.lake.merge import ImageState, merge
 from deepo_beam.lake.plan import Disposition, Known, version_of
-from deepo_beam.lake.settled import Settled
+from deepo_beam.lake.settled import LABEL_MARK, Fresh, Settled
 from deepo_beam.records import Claimed, Finished, Record, Released
 from deepo_beam.types import Failure, ImageResult, Status
 
 COUNTED = frozenset(("claimed", "released", "finished", "noted"))  # the kinds of record that a tally looks at
 Segments = Mapping[str, list[Record]]
+Outcomes = Mapping[str, ImageState | Settled | Fresh]
 _Call = tuple[str, str, int, int]  # run_id, image_id, generation, attempt
 
 
@@ -73,37 +74,39 @@ def tally_bucket(
     Args:
         bucket: which.
         listing: of this run.
-        history: of the bucket.
+        history: of the bucket, with ``fresh`` of this run, or of none.
         covered: the segments that complete publishes cover, by their number.
         run_id: of this run.
     """
     segments, states = history.segments, states_of(history.segments, covered)
-    known: Known = {**history.settled, **states}
+    known: Outcomes = {**history.settled, **history.fresh, **states}
     unpublished = [state.to_publish.result for state in to_publish(states) if state.to_publish]
     tally = BucketTally(
         bucket=bucket,
         segments=tuple(sorted(name for name in segments if not is_covered(name, covered))),
-        images=len(unpublished),
-        labels=sum(_label_count(result) for result in unpublished),
+        images=len(unpublished) + len(history.fresh),
+        labels=sum(map(_label_count, unpublished)) + sum(fresh.labels for fresh in history.fresh.values()),
         counts=Counter(),
     )
-    for entry in listing:
-        _count_entry(tally, entry, known, run_id)
+    _count_entries(tally, listing, known, run_id)
     _count_calls(tally, segments, covered, run_id)
+    tally.counts["calls"] += len(history.fresh)
     return tally
 
 
-def outcome_of(entry: ListedEntry, known: Known, run_id: str) -> str:
+def outcome_of(entry: ListedEntry, known: Outcomes, run_id: str) -> str:
     """Which of :data:`deepo_beam.lake.summary.OUTCOMES` a listed entry has, by the journal.
 
     Args:
         entry: of the listing of a run.
-        known: of its bucket, by image id.
+        known: of its bucket, by image id; what is fresh is of that run.
         run_id: of that run.
     """
     if entry.disposition not in (Disposition.LABEL, Disposition.COMPARE):
         return str(entry.disposition.value)
     state = known.get(entry.image_id)
+    if isinstance(state, Fresh):
+        return state.status
     if not isinstance(state, ImageState) or state.finished is None:  # a settled one is of earlier runs alone
         return "not_attempted"
     status = state.finished.result.status
@@ -115,19 +118,25 @@ def outcome_of(entry: ListedEntry, known: Known, run_id: str) -> str:
     return as_before if unchanged else "not_attempted"
 
 
-def _count_entry(tally: BucketTally, entry: ListedEntry, known: Known, run_id: str) -> None:
-    outcome = outcome_of(entry, known, run_id)
-    tally.counts["listed"] += 1
-    tally.counts["duplicate_conflicts"] += entry.conflict
-    tally.counts[outcome] += 1
-    if entry.disposition is Disposition.REUSED:
-        version = version_of(known.get(entry.image_id))
-        tally.versions["" if version is None else str(version)] += 1
-    elif outcome == "failed":
-        tally.errors_by_code[_failure_of(known.get(entry.image_id)).code.value] += 1
+def _count_entries(tally: BucketTally, listing: Iterable[ListedEntry], known: Outcomes, run_id: str) -> None:
+    entries = list(listing)
+    outcomes = [outcome_of(entry, known, run_id) for entry in entries]
+    tally.counts.update(outcomes)
+    tally.counts["listed"] += len(entries)
+    tally.counts["duplicate_conflicts"] += sum(entry.conflict for entry in entries)
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        if entry.disposition is Disposition.REUSED:
+            version = _version_of(known.get(entry.image_id))
+            tally.versions["" if version is None else str(version)] += 1
+        elif outcome == "failed":
+            tally.errors_by_code[_failure_of(known.get(entry.image_id)).code.value] += 1
 
 
-def _failure_of(state: ImageState | Settled | None) -> Failure:
+def _version_of(state: ImageState | Settled | Fresh | None) -> int | None:
+    return state.model_version_id if isinstance(state, Fresh) else version_of(state)
+
+
+def _failure_of(state: ImageState | Settled | Fresh | None) -> Failure:
     assert isinstance(state, ImageState)
     assert state.finished is not None
     assert state.finished.result.failure is not None
@@ -216,5 +225,4 @@ def _of(segments: Segments, covered: Collection[str], *, are_covered: bool) -> I
 
 
 def _label_count(result: ImageResult) -> int:
-    # Counted without parsing: it only decides how rows are shared out among files.
-    return 0 if result.outputs is None else result.outputs.count('"label_id":')
+    return 0 if result.outputs is None else result.outputs.count(LABEL_MARK)

@@ -88,8 +88,9 @@ class _TallyFn(_CoveredFn):
         except ObjectNotFoundError:
             listing = []
         covered = self._covered.get(bucket, {})
-        history = Journal(self._output, self._plan.journal, PATIENT).read_history(bucket, covered, COUNTED)
-        yield tally_bucket(bucket, listing, history, covered=covered, run_id=self._plan.run_id)
+        run_id, journal = self._plan.run_id, Journal(self._output, self._plan.journal, PATIENT)
+        history = journal.read_history(bucket, covered, COUNTED, run_id=run_id)
+        yield tally_bucket(bucket, listing, history, covered=covered, run_id=run_id)
 
 
 class _WriteShardFn(_CoveredFn):

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lake_samples import failure, image, outputs, prediction, success
@@ -59,6 +60,18 @@ def test_predicted_labels_come_before_discarded_ones_and_the_index_runs_over_bot
         (0, 2, "mouse", False),
         (1, 0, "mouse", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("roi", "expected"),
+    [
+        ({"bbox": {"xmin": 0.0, "ymin": 0.25, "xmax": 0.5, "ymax": 1.0}}, (None, 0.0, 0.25, 0.5, 1.0)),
+        ({"region_id": 7}, (7, None, None, None, None)),
+    ],
+)
+def test_a_region_may_be_named_without_a_box_and_a_box_without_a_region(roi: dict, expected: tuple) -> None:
+    (row,) = flatten_predictions(success(outputs=outputs(([prediction("cat", 0.5) | {"roi": roi}], []))))
+    assert (row.region_id, row.bbox_xmin, row.bbox_ymin, row.bbox_xmax, row.bbox_ymax) == expected
 
 
 def test_a_label_without_a_region_has_no_box() -> None:

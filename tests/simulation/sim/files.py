@@ -159,8 +159,14 @@ def _unpack_records(data: bytes, kinds: Set[str] = KINDS) -> list[Record]:
 
 
 def _read_history(
-    self: journal.Journal, bucket: int, covered: Collection[str], kinds: Set[str] = KINDS
+    self: journal.Journal,
+    bucket: int,
+    covered: Collection[str],
+    kinds: Set[str] = KINDS,
+    *,
+    run_id: str | None = None,
 ) -> journal.History:
+    """What is fresh is found in files alone."""
     segments = self.read_records(bucket)
     images: dict[str, list[tuple[Record, bool]]] = {}
     for name, records in segments.items():
@@ -179,6 +185,16 @@ def _read_outcomes(
 ) -> tuple[None, dict[str, list[Record]]]:
     """The shorter way for outcomes of settled images is for files alone."""
     return None, {name: records for name, records in self.read_records(bucket).items() if name in covered}
+
+
+def _read_unpublished(
+    self: journal.Journal, bucket: int, covered: Collection[str], names: Collection[str]
+) -> tuple[None, dict[str, list[Record]]]:
+    """Nor are there rows without records."""
+    segments = self.read_records(bucket, journal.OUTCOMES)
+    return None, {
+        name: records for name, records in segments.items() if journal.is_covered(name, covered) or name in names
+    }
 
 
 def settled_by(entries: Sequence[tuple[Record, bool]]) -> Settled | None:
@@ -203,7 +219,11 @@ def _read_listing(output: str, run_id: str, bucket: int, store: Any) -> list[lis
 
 _STANDINS: dict[Any, dict[str, Any]] = {
     journal: {"encode_records": _pack_records, "decode_segment": _unpack_records, "Segment": lambda data: data},
-    journal.Journal: {"read_history": _read_history, "read_outcomes": _read_outcomes},
+    journal.Journal: {
+        "read_history": _read_history,
+        "read_outcomes": _read_outcomes,
+        "read_unpublished": _read_unpublished,
+    },
     listing: {"write_listing": _write_listing, "read_listing": _read_listing},
     complete: {"audit": lambda output, intent, files, store: None},  # it reads the tables as Parquet
     shard: {

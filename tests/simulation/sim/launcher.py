@@ -269,7 +269,8 @@ class Launcher(Actor):
         except ObjectNotFoundError:
             listed = []
         before = covered.get(bucket, {})
-        history = Journal(OUTPUT, self.info.journal, self.view).read_history(bucket, before, tally.COUNTED)
+        journal = Journal(OUTPUT, self.info.journal, self.view)
+        history = journal.read_history(bucket, before, tally.COUNTED, run_id=self.name)
         return tally.tally_bucket(bucket, listed, history, covered=before, run_id=self.name)
 
     def _close(self) -> None:
