@@ -163,10 +163,10 @@ def _walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> It
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
+    start = folder.rstrip("/")
     for entry in ordered:
-        path = f"{folder.rstrip('/')}/{entry.name}"
-        with named_errors(path, "look at"):
-            is_folder, file = _look(entry, path)
+        path = f"{start}/{entry.name}"
+        is_folder, file = _look(entry, path)
         if file is not None:
             yield file
         elif is_folder and recursive:
@@ -181,7 +181,8 @@ def _look(entry: os.DirEntry[str], path: str) -> tuple[bool, StoredObject | None
         status = entry.stat()
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):
-            raise
+            with named_errors(path, "look at"):  # here, for at each file it would cost as much as the look
+                raise
         return False, StoredObject(path, None, None)  # a link to nothing, or deleted meanwhile: its reader says so
     if not stat.S_ISREG(status.st_mode):
         return False, None
