@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deepo_beam.cli.memory import limit_arenas
+from deepo_beam.cli.memory import collect_rarely, limit_arenas
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.plan import show_plan
 from deepo_beam.cli.reporting import print_json, print_reason, print_summary, set_up_logging
@@ -48,6 +48,7 @@ def label(
     from deepo_beam.cli.asking import confirm_first_run
     from deepo_beam.cli.progress import progress
 
+    collect_rarely()
     wanted = label_config(flags, config)
     if options.dry_run:
         show_plan(wanted, as_json=options.as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 _M_ARENA_MAX = -8  # from <malloc.h> of glibc
@@ -20,3 +21,13 @@ def limit_arenas(count: int = 2) -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
     except AttributeError:  # another libc
         return
+
+
+def collect_rarely() -> None:
+    """Look for cycles after 50,000 new objects instead of 700, and seldom through all that there are.
+
+    A million images are millions of small tuples, none of them in a cycle: looking through them again and again took a
+    quarter of the CPU time of ``plan``. Its peak of memory stays the same.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
+from deepo_beam.cli.memory import collect_rarely
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.reporting import set_up_logging
 
@@ -43,8 +44,11 @@ def show_plan(config: LabelConfig, *, as_json: bool) -> None:
         ConfigError, PreflightError, StorageError: as for ``label``.
     """
     from deepo_beam import bulk
+    from deepo_beam.cli.progress import progress
 
-    found = bulk.estimate_run(config)
+    collect_rarely()
+    with progress(None, quiet=False):
+        found = bulk.estimate_run(config)
     typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(plan_lines(found)))
 
 
