@@ -4,7 +4,7 @@
 
 Small files, few of them different, under as many names as there are images, a thousand in a folder; the server is that
 of ``make bench`` (with uvloop if ``make bench`` has made its environment) and labels what it gets 0.2 s later. Linux
-alone: times and memory are those of /proc, of the command and all that descends from it. Prints a table and writes JSON.
+alone: times and memory are those of /proc, of the command and all that descends from it. Prints a table, writes JSON.
 """
 
 from __future__ import annotations

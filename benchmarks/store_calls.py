@@ -1,4 +1,6 @@
-"""Runs the command and counts what it asks of the store: ``python -m benchmarks.store_calls COUNTS.json label ...``
+"""Runs the command and counts what it asks of the store.
+
+``python -m benchmarks.store_calls COUNTS.json label ...``
 
 Local files are counted as an object store would be: a write is a PUT, a listing a LIST for each 1,000 entries. The
 counts are by what the name belongs to (``journal``, ``runs``, ``tables``, ``images``, ...) and by request.

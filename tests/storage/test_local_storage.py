@@ -230,6 +230,20 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
         storage.read_bytes(str(tmp_path / "x"))
 
 
+def test_a_listed_file_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").touch()
+
+    class Broken:
+        name = "x"
+
+        def is_dir(self) -> bool:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", lambda _: nullcontext([Broken()]))
+    with pytest.raises(PermissionDeniedError, match=f"{tmp_path}/x: no permission to look at it"):
+        list(storage.list_objects(str(tmp_path)))
+
+
 def test_an_unknown_scheme_names_those_known() -> None:
     with pytest.raises(ConfigError, match=r"'gopher'.*s3.*gs.*abfs.*hdfs"):
         storage.read_bytes("gopher://hole/x")
