@@ -152,3 +152,11 @@ def test_an_image_arrives_in_the_next_stage_as_it_was(image: ImageRef) -> None:
     batches = typecoders.registry.get_coder(ImageBatch)
     assert isinstance(batches, ImageBatchCoder)
     assert batches.decode(batches.encode(ImageBatch([image, image]))) == (image, image)
+
+
+def test_a_batch_of_listed_images_travels_in_little_more_than_their_ids(tmp_path: Path) -> None:
+    rows = tmp_path / "list.txt"
+    rows.write_text("".join(f"s3://lake/photos/{n:08d}.jpg\n" for n in range(64)))
+    images = ImageBatch(expand_input(str(rows), index=0, options=InputOptions()))
+
+    assert len(ImageBatchCoder().encode(images)) < 64 * 50
