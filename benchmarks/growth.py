@@ -181,9 +181,18 @@ def main() -> None:
             measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             about = {"measured_at": measured_at, "commit": _commit(), "machine": machine, "image_bytes": _IMAGE_BYTES}
             options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps({**about, "sizes": sizes}, indent=1) + "\n")
+            options.json.write_text(json.dumps(_rounded({**about, "sizes": sizes}), indent=1) + "\n")
     print(table(sizes))
     print(f"written to {options.json}")
+
+
+def _rounded(value: Any) -> Any:
+    """To three digits behind the point, however deep."""
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _bytes_below(folder: Path) -> int:
