@@ -35,8 +35,13 @@ def test_calls_are_counted_by_what_they_are_about_as_an_object_store_would(tmp_p
     told = subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=ROOT)
 
     counts = {
-        **{"journal PUT": 1, "journal bytes": 4, "journal GET": 1, "tables PUT": 1, "tables bytes": 0},
-        **{"images LIST": 2, "none LIST": 1},
+        "journal PUT": 1,
+        "journal bytes": 4,
+        "journal GET": 1,
+        "tables PUT": 1,
+        "tables bytes": 0,
+        "images LIST": 2,
+        "none LIST": 1,
     }
     assert json.loads(told.stdout) == counts
 
