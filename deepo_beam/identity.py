@@ -155,6 +155,8 @@ def _digest(text: str) -> str:
 
 
 def _absolute(path: str) -> str:
+    if path[0] == "/" and path[-1] != "/" and "//" not in path and "/." not in path:
+        return path  # nothing to collapse, as in nearly all listings
     path = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow symbolic links)
     return path[1:] if path.startswith("//") else path  # POSIX lets a path begin with two slashes
 

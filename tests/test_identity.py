@@ -55,6 +55,12 @@ def test_a_uri_has_one_spelling(text: str, uri: str) -> None:
     assert normalise_uri(text) == uri
 
 
+@given(path=st.text("ab./", min_size=1).map(lambda text: f"/{text}"))
+def test_a_path_is_what_the_system_makes_of_it_but_for_two_slashes_at_its_beginning(path: str) -> None:
+    of_the_system = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow symbolic links)
+    assert normalise_uri(path) == f"/{of_the_system.lstrip('/')}"
+
+
 def test_a_relative_path_is_taken_from_the_working_directory_and_links_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,14 +14,7 @@ from pathlib import Path
 import typer
 
 from deepo_beam._version import __version__
-from deepo_beam.cli.compact import compact
-from deepo_beam.cli.emulator import emulator
-from deepo_beam.cli.label import label
-from deepo_beam.cli.plan import plan
-from deepo_beam.cli.publish import publish
-from deepo_beam.cli.specs import specs
-from deepo_beam.cli.status import status
-from deepo_beam.cli.verify import verify
+from deepo_beam.cli.commands import SETTINGS, Commands
 from deepo_beam.errors import DeepoBeamError
 from deepo_beam.text import cut_middle
 
@@ -29,20 +22,11 @@ _LONGEST_MESSAGE = 2000  # characters: what is named in it may be as long as a c
 
 app = typer.Typer(
     name="deepo-beam",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
     help="Label images in bulk with Deepomatic models, into Parquet tables.",
+    **SETTINGS,
 )
-app.command("label")(label)
-app.command("plan")(plan)
-app.command("status")(status)
-app.command("publish")(publish)
-app.command("verify")(verify)
-app.command("compact")(compact)
-app.command("specs")(specs)
-app.command("emulator")(emulator)
 
 
 @app.callback(invoke_without_command=True)

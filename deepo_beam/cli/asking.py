@@ -26,8 +26,11 @@ def confirm_first_run(config: LabelConfig, *, assume_yes: bool) -> None:
     if check_output(config) is not None:
         return
     from deepo_beam import bulk  # loads Beam, which nobody who is not asked need wait for
+    from deepo_beam.cli.progress import progress
 
-    for line in plan_lines(bulk.estimate_run(config)):
+    with progress(None, quiet=False):
+        found = bulk.estimate_run(config)
+    for line in plan_lines(found):
         typer.echo(line, err=True)
     if not typer.confirm(f"Each call of {config.model} is paid for. Go on?", default=True, err=True):
         raise RunStoppedError("nothing was sent")

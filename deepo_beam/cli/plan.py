@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
+from deepo_beam.cli.memory import loading
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.reporting import set_up_logging
 
@@ -42,9 +43,12 @@ def show_plan(config: LabelConfig, *, as_json: bool) -> None:
     Raises:
         ConfigError, PreflightError, StorageError: as for ``label``.
     """
-    from deepo_beam import bulk
+    with loading():
+        from deepo_beam import bulk
+        from deepo_beam.cli.progress import progress
 
-    found = bulk.estimate_run(config)
+    with progress(None, quiet=False):
+        found = bulk.estimate_run(config)
     typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(plan_lines(found)))
 
 

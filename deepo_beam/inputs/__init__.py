@@ -6,8 +6,9 @@ No Beam, no reading of images. Everything streams: neither a list nor its images
 from __future__ import annotations
 
 from deepo_beam.inputs.classify import InputKind, classify_input
+from deepo_beam.inputs.counting import counted, listed
 from deepo_beam.inputs.expand import expand_input
 from deepo_beam.inputs.rows import InputOptions
 from deepo_beam.inputs.times import with_times
 
-__all__ = ["InputKind", "InputOptions", "classify_input", "expand_input", "with_times"]
+__all__ = ["InputKind", "InputOptions", "classify_input", "counted", "expand_input", "listed", "with_times"]

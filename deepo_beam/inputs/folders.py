@@ -27,9 +27,10 @@ def visible_objects(folder: str) -> Iterator[StoredObject]:
     above the folder itself do not count.
     """
     folder = folder[7:] if folder[:7].lower() == "file://" else folder
-    names_at = len(folder.rstrip("/")) + 1
+    below = len(folder.rstrip("/"))  # where the slash is that the first name follows
     for found in storage.list_objects(folder):
-        if not any(name.startswith((".", "_")) for name in found.uri[names_at:].split("/")):
+        uri = found.uri
+        if uri.find("/.", below) < 0 and uri.find("/_", below) < 0:
             yield found
 
 

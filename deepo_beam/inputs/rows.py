@@ -163,14 +163,16 @@ def _usable(text: str) -> tuple[str, str]:
         ValueError: the text names nothing that can be opened.
     """
     uri = normalise_uri(text)
-    scheme = uri.partition("://")[0] if SCHEME.match(uri) else ""
+    if uri[0] == "/":
+        # A local path is opened where it was when it was listed, whatever the worker's directory.
+        return uri, uri
+    scheme = uri.partition("://")[0]
     if scheme not in ("http", "https"):
         try:
             storage.check_scheme(scheme)
         except ConfigError as error:
             raise ValueError(str(error)) from error
-    # A local path is opened where it was when it was listed, whatever the worker's directory.
-    return uri, text if scheme else uri
+    return uri, text
 
 
 def _resolved(text: str, folder: str | None) -> str:
@@ -198,19 +200,9 @@ def _ref(
     size_bytes: int | None = None,
     modified_us: int | None = None,
 ) -> ImageRef:
-    return ImageRef(
-        image_id=image_id(uri, crop),
-        image_uri=uri,
-        location=location,
-        crop=crop,
-        external_id=external_id,
-        attributes=attributes,
-        size_bytes=size_bytes,
-        modified_us=modified_us,
-        source=origin.source,
-        input_index=origin.input_index,
-        line=origin.line,
-    )
+    # By position: names would cost as much as the hash.
+    known = (crop, external_id, attributes, size_bytes, modified_us)
+    return ImageRef(image_id(uri, crop), uri, location, *known, *origin)
 
 
 def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:

@@ -20,11 +20,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
+from operator import itemgetter
 from typing import Any, BinaryIO, cast
 
 from deepo_beam.errors import ObjectNotFoundError, PermissionDeniedError, StorageError
 from deepo_beam.storage.objects import StoredObject, folder_error, named_errors
 from deepo_beam.storage.places import Place, parse_place
+from deepo_beam.storage.prefixes import Entry, list_by_prefix
 
 _READ_AHEAD = 1 << 20  # bytes asked for at a time when a manifest is streamed
 _GCS_RETRY = timedelta(seconds=30)  # of its own accord it tries for 15 minutes
@@ -96,27 +99,36 @@ class ArrowBackend:
                 return
 
     def list_objects(self, folder: str, *, recursive: bool) -> Iterator[StoredObject]:
-        """List objects in order of name; zero-length markers of folders are left out."""
-        for uri, info in self._list(folder, recursive=recursive):
-            if info.type.name == "File":
-                yield _stored(uri, info)
+        """List objects in order of name; zero-length markers of folders are left out.
+
+        Those of S3 by prefix. Elsewhere Arrow may not tell of a prefix with an empty name, as in ``folder//name``.
+        """
+        place = parse_place(folder)
+        if recursive and place.scheme == "s3":
+            yield from list_by_prefix(
+                place.path, partial(self._list, place, recursive=False), partial(self._list, place)
+            )
+        else:
+            found = sorted(self._list(place, place.path, recursive=recursive), key=itemgetter(0))
+            yield from (one for _, one in found if one is not None)
 
     def list_folders(self, folder: str) -> Iterator[str]:
         """List folders, which are common prefixes, in order of name."""
-        for uri, info in self._list(folder, recursive=False):
-            if info.type.name == "Directory":
-                yield uri
+        place = parse_place(folder)
+        skip = len(place.container) + 1
+        listed = self._list(place, place.path, recursive=False)
+        yield from sorted(place.prefix + path[skip:] for path, here in listed if here is None)
 
-    def _list(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, Any]]:
+    def _list(self, place: Place, path: str, *, recursive: bool = True) -> list[Entry]:
+        """What is in a folder of the same bucket."""
         from pyarrow.fs import FileSelector
 
-        system, place = self._locate(folder)
-        with _named_errors(folder, "list", place):
-            found = system.get_file_info(FileSelector(place.path, allow_not_found=True, recursive=recursive))
-        found.sort(key=lambda info: info.path)
         skip = len(place.container) + 1
-        for info in found:
-            yield place.prefix + info.path[skip:], info
+        folder = place.prefix + path[skip:]
+        system, _ = self._locate(folder)
+        with _named_errors(folder, "list", place):
+            found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=recursive))
+        return [(info.path, _stored(place.prefix + info.path[skip:], info) if info.is_file else None) for info in found]
 
     def _locate(self, uri: str) -> tuple[Any, Place]:
         place = parse_place(uri)

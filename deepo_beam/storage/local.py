@@ -156,35 +156,33 @@ def _walk(folder: str, recursive: bool, above: frozenset[tuple[int, int]]) -> It
     with named_errors(folder, "list"):
         try:
             status = os.stat(folder)  # noqa: PTH116 (the text of the path is kept as it is)
-            with os.scandir(folder) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
+            names = sorted(os.listdir(folder))  # noqa: PTH208 (entries would keep all they were asked, a kB each)
         except FileNotFoundError:  # also one that vanished since its name was listed
             return
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    for entry in ordered:
-        path = f"{folder.rstrip('/')}/{entry.name}"
-        with named_errors(path, "look at"):
-            is_folder, file = _look(entry, path)
+    start = folder.rstrip("/")
+    for name in names:
+        path = f"{start}/{name}"
+        is_folder, file = _look(path)
         if file is not None:
             yield file
         elif is_folder and recursive:
             yield from _walk(path, recursive, above | {here})
 
 
-def _look(entry: os.DirEntry[str], path: str) -> tuple[bool, StoredObject | None]:
-    """Say whether the entry is a folder, and return the file if it is one."""
+def _look(path: str) -> tuple[bool, StoredObject | None]:
+    """Say whether there is a folder, and return the file if there is one."""
     try:
-        if entry.is_dir():
-            return True, None
-        status = entry.stat()
+        status = os.stat(path)  # noqa: PTH116 (a Path would cost more than the look)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP):
-            raise
+            with named_errors(path, "look at"):  # here, for at each file it would cost as much as the look
+                raise
         return False, StoredObject(path, None, None)  # a link to nothing, or deleted meanwhile: its reader says so
     if not stat.S_ISREG(status.st_mode):
-        return False, None
+        return stat.S_ISDIR(status.st_mode), None
     return False, StoredObject(path, status.st_size, status.st_mtime_ns // 1000)
 
 

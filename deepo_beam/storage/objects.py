@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from deepo_beam.errors import ObjectNotFoundError, PermissionDeniedError, StorageError
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """One object as a listing or a look-up shows it.
+class StoredObject(NamedTuple):
+    """One object as a listing or a look-up shows it; a tuple, for a listing makes a million.
 
     Attributes:
         uri: as :func:`deepo_beam.storage.read_bytes` takes it; local ones are plain paths.
@@ -56,8 +54,7 @@ class Backend(Protocol):
 
 def is_temporary(uri: str) -> bool:
     """Whether this is the name of an object that is still being written: ``.<anything>.tmp``."""
-    name = uri.rpartition("/")[2]
-    return name.startswith(".") and name.endswith(".tmp")
+    return uri.endswith(".tmp") and uri.rpartition("/")[2].startswith(".")
 
 
 @contextmanager

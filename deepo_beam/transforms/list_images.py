@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms import combiners
 
-from deepo_beam.inputs import InputOptions, expand_input
+from deepo_beam.inputs import InputOptions, counted, expand_input
 from deepo_beam.types import ImageRef
 
 
@@ -76,5 +76,4 @@ def selection_key(image: ImageRef, seed: int | None) -> tuple[str, str, int, int
 
 def _expand(indexed: tuple[int, str], options: InputOptions) -> Iterator[ImageRef]:
     index, text = indexed
-    images: Iterable[ImageRef] = expand_input(text, index=index, options=options)
-    yield from images
+    return counted(expand_input(text, index=index, options=options))

@@ -1,5 +1,6 @@
 """Importing is cheap, and needs nothing that was not asked for."""
 
+import importlib
 import pkgutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import deepo_beam
+from deepo_beam.cli.commands import SUMMARIES
 
 EXTRAS = ("aiohttp", "azure", "boto3", "botocore", "cv2", "google.cloud", "sklearn", "skimage", "duckdb")
 HEAVY = (*EXTRAS, "apache_beam", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "requests", "rich", "typer")
@@ -37,6 +39,21 @@ def test_importing_the_package_loads_nothing_heavy():
 
     assert "deepo_beam" in loaded
     assert set(loaded).isdisjoint(HEAVY)
+
+
+def test_the_help_of_the_command_loads_no_command():
+    program = "from deepo_beam.cli import main\ntry: main(['--help'])\nfinally: import sys; print(*sys.modules)"
+    loaded = set(run(program).splitlines()[-1].split())
+
+    assert "typer" in loaded
+    assert loaded.isdisjoint({*HEAVY, "deepo_beam.cli.label", "deepo_beam.config"} - {"typer", "rich"})
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_the_help_says_of_each_command_what_it_says_of_itself(name):
+    command = getattr(importlib.import_module(f"deepo_beam.cli.{name}"), name)
+
+    assert command.__doc__.partition("\n")[0] == SUMMARIES[name]
 
 
 def test_every_public_name_is_there_and_is_listed():

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,6 +230,33 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
     (tmp_path / "x").touch(mode=0)
     with pytest.raises(PermissionDeniedError, match="no permission to read"):
         storage.read_bytes(str(tmp_path / "x"))
+
+
+def test_a_listed_file_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").touch()
+
+    def look(path: Any, **settings: Any) -> os.stat_result:
+        if path == str(tmp_path / "x"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return found(path, **settings)
+
+    found = os.stat
+    monkeypatch.setattr("deepo_beam.storage.local.os.stat", look)
+    with pytest.raises(PermissionDeniedError, match=f"{tmp_path}/x: no permission to look at it"):
+        list(storage.list_objects(str(tmp_path)))
+
+
+def test_a_folder_of_many_files_is_listed_in_the_memory_of_their_names(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number:04d}").touch()
+    list(storage.list_objects(str(tmp_path)))
+    tracemalloc.start()
+
+    assert sum(1 for _ in storage.list_objects(str(tmp_path))) == 2000
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2000 * 150
 
 
 def test_an_unknown_scheme_names_those_known() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline_tools import Keep, pipeline
 
 from deepo_beam.errors import ErrorCode, Stage
-from deepo_beam.inputs import InputOptions, expand_input
+from deepo_beam.inputs import InputOptions, counted, expand_input
+from deepo_beam.inputs import listed as counted_so_far
 from deepo_beam.transforms import ListImages, SelectImages
 from deepo_beam.transforms._coders import ImageBatchCoder, ImageRefCoder
 from deepo_beam.transforms.group_images import ImageBatch
@@ -55,6 +56,21 @@ def test_every_input_is_listed_with_its_place_duplicates_and_unusable_entries_in
     assert Counter(i.input_index for i in images) == Counter({0: 3, 1: 3, 2: 2})
     (unusable,) = [i for i in images if i.problem]
     assert (unusable.problem.code, unusable.line) == (ErrorCode.BAD_MANIFEST_ROW, 3)
+
+
+def test_what_is_listed_is_counted_while_it_is_listed(tmp_path: Path) -> None:
+    rows = tmp_path / "list.txt"
+    rows.write_text("".join(f"s3://lake/{n}.jpg\n" for n in range(3000)))
+    before = counted_so_far()
+
+    images = counted(expand_input(str(rows), index=0, options=InputOptions()))
+
+    assert next(images).image_uri == "s3://lake/0.jpg"
+    assert 0 < counted_so_far() - before < 3000
+    assert sum(1 for _ in images) == 2999
+    assert counted_so_far() - before == 3000
+    assert len(listed(str(rows))) == 3000
+    assert counted_so_far() - before == 6000
 
 
 def test_the_columns_of_a_list_mean_what_was_said(tmp_path: Path) -> None:
@@ -136,3 +152,11 @@ def test_an_image_arrives_in_the_next_stage_as_it_was(image: ImageRef) -> None:
     batches = typecoders.registry.get_coder(ImageBatch)
     assert isinstance(batches, ImageBatchCoder)
     assert batches.decode(batches.encode(ImageBatch([image, image]))) == (image, image)
+
+
+def test_a_batch_of_listed_images_travels_in_little_more_than_their_ids(tmp_path: Path) -> None:
+    rows = tmp_path / "list.txt"
+    rows.write_text("".join(f"s3://lake/photos/{n:08d}.jpg\n" for n in range(64)))
+    images = ImageBatch(expand_input(str(rows), index=0, options=InputOptions()))
+
+    assert len(ImageBatchCoder().encode(images)) < 64 * 50
