@@ -20,7 +20,7 @@ from deepo_beam.transforms._coders import ImageBatchCoder
 from deepo_beam.transforms.group_images import ImageBatch
 from deepo_beam.types import ImageRef
 
-_IMAGES = 64_000
+_IMAGES = 128_000
 _BATCHES = (1, 4, 16, 64)
 _URI = "s3://lake-of-photographs/photos/2026/{:03d}/{:08d}.jpg"  # 60 characters, or nearly
 

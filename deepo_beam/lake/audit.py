@@ -108,7 +108,7 @@ def _read_tables(
     by_status = [split_by_status(own)]
     for partition, images in read("images", ["image_id", "status"], earlier):
         by_status.append(split_by_status(images))
-        if ids := doubled(images["image_id"]).to_pylist():
+        if ids := doubled(images["image_id"]):
             problems.doubled.append((f"twice in {partition}", ids))
     labelled, failed = (_join(columns) for columns in zip(*by_status, strict=True))
     return Tables(own["image_id"], own["status"], own_errors["image_id"], labelled, failed)

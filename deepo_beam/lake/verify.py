@@ -188,7 +188,7 @@ def _check_rows(rows: pa.Table, complete: list[str], found: Verification) -> Non
     """No image twice in a partition, no labelling in two."""
     for number in rows["run"].unique().to_pylist():
         ids = rows.filter(pc.equal(rows["run"], number))["image_id"]
-        if twice := doubled(ids).to_pylist():
+        if twice := doubled(ids):
             path = f"images/run_id={complete[number]}"
             found.find("duplicate", path, f"{named(twice)} more than once: count each once, and tell its makers")
     runs = rows.group_by(_KEYS).aggregate([("run", "min"), ("run", "max")])
