@@ -43,7 +43,9 @@ class Tables:
 def split_by_status(images: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """The image ids that were labelled, and those that failed."""
     ids, statuses = images["image_id"], images["status"]
-    return ids.filter(pc.is_in(statuses, _LABELLED)), ids.filter(pc.equal(statuses, "failed"))
+    labelled = pc.is_in(statuses, _LABELLED)
+    # Without a copy where all are labelled, as nearly always.
+    return ids if pc.all(labelled).as_py() else ids.filter(labelled), ids.filter(pc.equal(statuses, "failed"))
 
 
 def unaccounted(listing: pa.Table, tables: Tables) -> list[tuple[str, list[str]]]:
