@@ -18,14 +18,15 @@ from deepo_beam.api import Task
 from deepo_beam.api.retry import full_jitter_s
 from deepo_beam.engine.blame import Blame
 from deepo_beam.engine.budget import Budget
+from deepo_beam.engine.cuts import Cut
 from deepo_beam.engine.endings import Endings
 from deepo_beam.engine.ledger import Flush, Ledger, claims_per_s
-from deepo_beam.engine.meters import RateMeter, SenderCount, window_size
+from deepo_beam.engine.meters import MOST_IN_FLIGHT, RateMeter, SenderCount, window_size
 from deepo_beam.engine.outbox import Outbox
-from deepo_beam.engine.rate import Throttle
 from deepo_beam.engine.repeats import is_exhausted, may_repost, may_rerun
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.tasks import Answered, TaskFailed, TaskLost, Tasks, Verdict
+from deepo_beam.engine.throttle import Throttle
 from deepo_beam.engine.work import Counters, Job, Outcome, RunFacts, Work
 from deepo_beam.errors import (
     ApiError,
@@ -171,8 +172,15 @@ class Core:
 
     def share_rate(self, sharers: int) -> None:
         """The allowed rate is for so many processes (>= 1) from now on."""
-        if self._settings.rate_per_s is not None:
-            self._throttle.share(self._settings.rate_per_s, sharers)
+        self._throttle.share(sharers)
+
+    def cut(self, now: float) -> Cut | None:
+        """What this process knows of the service's quota, None: nothing was refused."""
+        return self._throttle.cut(now)
+
+    def hear(self, others: Cut, now: float) -> None:
+        """What the other processes of the run know of it together."""
+        self._throttle.hear(others, now)
 
     @property
     def idle(self) -> bool:
@@ -267,7 +275,7 @@ class Core:
         self._posted(job, now)
         self._throttle.accepted()
         self._blame.accepted()
-        self._accepted_rate.add(now)
+        self._accepted_rate.add(self._throttle.unpaused_s(now))
         self._endings.accepted(job, task_id, now)
         if job.cancelled:
             self._endings.given_up(job)
@@ -425,7 +433,7 @@ class Core:
             now,
             posted_at=job.posted_at,
             retry_after_s=error.retry_after,
-            accepted_per_s=self._accepted_rate.per_s(now),
+            accepted_per_s=self._accepted_rate.per_s(self._throttle.unpaused_s(now)),
         )
         self.counters.refused += 1
         self.counters.throttled_s = self._throttle.paused_s
@@ -509,7 +517,8 @@ class Core:
     def _window_has_room(self, now: float) -> bool:
         limit = self._settings.max_in_flight
         if limit is None:
-            limit = window_size(self._post_rate.per_s(now), self._tasks.polls.p95_s())
+            polls = self._tasks.polls  # before one task has been seen finished, nobody knows how long they take
+            limit = window_size(self._post_rate.per_s(now), polls.p95_s()) if polls.has_seen_one else MOST_IN_FLIGHT
         return len(self._taken) + self._tasks.in_window < limit
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from deepo_beam.engine.core import Core
+from deepo_beam.engine.cuts import Cut
 from deepo_beam.engine.ledger import LANES, Flush, by_bucket
 from deepo_beam.engine.settings import EngineSettings
 from deepo_beam.engine.transport import JournalSink, LoadedImage, LoadFailure, Transport
@@ -120,6 +121,16 @@ class Engine:
         """The allowed rate is for so many processes (>= 1) from now on."""
         with self._lock:
             self._core.share_rate(sharers)
+
+    def cut(self) -> Cut | None:
+        """What this process knows of the service's quota, None: nothing was refused."""
+        with self._lock:
+            return self._core.cut(time.monotonic())
+
+    def hear(self, others: Cut) -> None:
+        """What the other processes of the run know of it together."""
+        with self._lock:
+            self._core.hear(others, time.monotonic())
 
     @property
     def idle(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
+MOST_IN_FLIGHT = 20_000  # task ids
+
 
 class Quantiles:
     """Quantiles of the last ``size`` values; sorted anew only after every 32nd."""
@@ -65,7 +67,7 @@ class RateMeter:
 
 def window_size(throughput_per_s: float, p95_latency_s: float) -> int:
     """Task ids to keep in flight: twice what Little's law asks for, within 64 and 20,000."""
-    return max(64, min(20_000, math.ceil(2.0 * throughput_per_s * p95_latency_s)))
+    return max(64, min(MOST_IN_FLIGHT, math.ceil(2.0 * throughput_per_s * p95_latency_s)))
 
 
 class SenderCount:

@@ -57,6 +57,11 @@ class PollSchedule:
         self.latencies.add(latency_s)
         self.finished.add(now)
 
+    @property
+    def has_seen_one(self) -> bool:
+        """A task was seen finished, so :meth:`p95_s` is no guess."""
+        return self.latencies.at(0.5, -1.0) >= 0
+
     def p95_s(self) -> float:
         """Of the latencies from accepted to seen finished; a guess before the first."""
         return self.latencies.at(0.95, _LATENCY_GUESS_S)

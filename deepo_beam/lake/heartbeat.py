@@ -11,7 +11,7 @@ from typing import Protocol
 
 from deepo_beam import storage
 from deepo_beam.clock import lease_clock
-from deepo_beam.engine import Counters
+from deepo_beam.engine import Counters, Cut, together
 from deepo_beam.errors import DeepoBeamError, RunStoppedError, StorageError
 from deepo_beam.lake.holding import check_held
 from deepo_beam.lake.journal import Store
@@ -24,11 +24,19 @@ IDLE_S = 3.0  # a process with nothing to post leaves its share of the rate to t
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a process says of itself; ``idle``: it has nothing to post; ``stop``: why it stopped, None: it did not."""
+    """What a process says of itself.
+
+    Attributes:
+        counters: since it started.
+        idle: it has nothing to post.
+        stop: why it stopped, None: it did not.
+        cut: what it knows of the service's quota, None: nothing was refused.
+    """
 
     counters: Counters
     idle: bool
     stop: Stop | None
+    cut: Cut | None = None
 
 
 class Labeller(Protocol):
@@ -39,6 +47,9 @@ class Labeller(Protocol):
 
     def share_rate(self, sharers: int) -> None:
         """From now on the allowed rate is for so many processes (>= 1)."""
+
+    def hear(self, others: Cut) -> None:
+        """What the other processes of the run know of the service's quota together."""
 
     def stop(self, reason: str) -> None:
         """Post nothing more: somebody asked for it."""
@@ -125,6 +136,7 @@ class Heartbeat:
             self._report,
             beat=self._report.beat + 1,
             sharing=sharing,
+            cut=activity.cut,
             counters=activity.counters,
             stopped=None if activity.stop is None else activity.stop.reason,
             exit_code=0 if activity.stop is None else activity.stop.exit_code,
@@ -155,7 +167,10 @@ class Heartbeat:
         others: dict[str, int] = {}
         if not self._alone:
             reports = read_reports(self._output, self._report.run_id, self._store)
-            others = {each.worker: each.beat for each in reports if each.sharing and each.worker != self._report.worker}
+            reports = [each for each in reports if each.worker != self._report.worker]
+            others = {each.worker: each.beat for each in reports if each.sharing}
+            if (cut := together(each.cut for each in reports)) is not None:
+                self._labeller.hear(cut)  # before a newcomer's lease begins
         self._membership.refreshed(others, began=began, wrote=wrote, ended=self._clock())
         self._labeller.share_rate(self._membership.sharers)  # before the lease goes on with it
         self._lease = self._membership.lease

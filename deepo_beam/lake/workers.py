@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from deepo_beam import storage
-from deepo_beam.engine import Counters
+from deepo_beam.engine import Counters, Cut
 from deepo_beam.errors import DamagedError, ObjectNotFoundError
 from deepo_beam.lake.journal import Store
 
@@ -33,6 +33,7 @@ class WorkerReport:
         beat: grows with each heartbeat.
         started_us: when its run began, microseconds since 1970 UTC.
         sharing: it takes part in the run's rate.
+        cut: what it knows of the service's quota, None: nothing was refused.
         stopped: why it stopped by itself, None while it has not.
         exit_code: what the command should exit with for that reason.
     """
@@ -45,6 +46,7 @@ class WorkerReport:
     beat: int = 0
     started_us: int = 0
     sharing: bool = True
+    cut: Cut | None = None
     stopped: str | None = None
     exit_code: int = 0
 
@@ -106,7 +108,8 @@ def read_all_reports(output: str, store: Store = storage, *, of_run: str | None 
 def _decode(uri: str, data: bytes) -> WorkerReport:
     try:
         values = json.loads(data)
-        return WorkerReport(**{**values, "counters": Counters(**values["counters"])})
+        counters, cut = Counters(**values["counters"]), values["cut"] and Cut(**values["cut"])
+        return WorkerReport(**{**values, "counters": counters, "cut": cut})
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError(
             f"{uri} is no heartbeat that this deepo-beam can read ({error}): another version may be at work there;"

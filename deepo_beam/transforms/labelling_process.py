@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
 from deepo_beam import storage
-from deepo_beam.engine import Engine
+from deepo_beam.engine import Cut, Engine
 from deepo_beam.errors import DeepoBeamError
 from deepo_beam.lake.dataset import check_journal
 from deepo_beam.lake.heartbeat import Activity, Heartbeat
@@ -96,7 +96,7 @@ class LabellingProcess:
 
     def look(self) -> Activity:
         """What this process does."""
-        return Activity(self.engine.counters(), self.engine.idle, self.stopped)
+        return Activity(self.engine.counters(), self.engine.idle, self.stopped, self.engine.cut())
 
     @property
     def stopped(self) -> Stop | None:
@@ -109,6 +109,10 @@ class LabellingProcess:
     def share_rate(self, sharers: int) -> None:
         """So many processes post."""
         self.engine.share_rate(sharers)
+
+    def hear(self, others: Cut) -> None:
+        """What the other processes of the run know of the service's quota."""
+        self.engine.hear(others)
 
     def stop(self, reason: str) -> None:
         """Another process of the run asks for it; other runs in this process go on."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from memory_store import KillableStore
 
-from deepo_beam.engine import Counters
+from deepo_beam.engine import Counters, Cut
 from deepo_beam.errors import StorageError
 from deepo_beam.lake import heartbeat
 from deepo_beam.lake.heartbeat import IDLE_S, Activity, Heartbeat
@@ -28,12 +28,16 @@ class Worker:
 
     activity: Activity = field(default_factory=lambda: Activity(Counters(calls=3), idle=False, stop=None))
     told: list[object] = field(default_factory=list)
+    heard: list[Cut] = field(default_factory=list)
 
     def look(self) -> Activity:
         return self.activity
 
     def share_rate(self, sharers: int) -> None:
         self.told.append(sharers)
+
+    def hear(self, others: Cut) -> None:
+        self.heard.append(others)
 
     def stop(self, reason: str) -> None:
         self.told.append(reason)
@@ -175,6 +179,30 @@ def test_the_rate_is_shared_before_the_lease_goes_on(start, store: KillableStore
     beating.beat()
     assert (worker.told[-1], left_when_told[-1]) == (2, LEASE_S - BEAT_S)
     assert beating.lease_left_s() == LEASE_S
+
+
+def test_what_a_refused_process_knows_of_the_quota_is_heard_by_all_others(start, clock: Clock) -> None:
+    workers = [Worker() for _ in range(3)]
+    beating = [start(worker, f"{number:08x}") for number, worker in enumerate(workers)]
+    for each in beating:
+        each.beat()
+    assert [worker.heard for worker in workers] == [[], [], []]
+    for worker, refused_at in zip(workers[:2], (90.0, 110.0), strict=True):
+        worker.activity = Activity(Counters(), idle=False, stop=None, cut=Cut(1, refused_at, sure=True, calm_s=0.5))
+    for each in beating:
+        each.beat()
+    assert workers[2].heard == [Cut(1, 100.0, sure=True, calm_s=0.5)]
+    assert workers[1].heard == [Cut(1, 90.0, sure=True, calm_s=0.5)]  # not its own
+    assert workers[0].heard == []
+
+
+def test_a_newcomer_hears_of_the_quota_before_it_may_post(start, clock: Clock) -> None:
+    old, new = Worker(activity=Activity(Counters(), idle=False, stop=None, cut=Cut(7, 50.0, True, 9.0))), Worker()
+    start(old, "1111aaaa").beat()
+    beating = start(new, "2222bbbb")
+    beating.beat()
+    assert beating.lease_left_s() <= 0
+    assert new.heard == [Cut(7, 50.0, sure=True, calm_s=9.0)]
 
 
 def test_a_process_of_a_run_that_another_has_replaced_posts_no_more(start, store: KillableStore, clock: Clock) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from memory_store import KillableStore
 
-from deepo_beam.engine import Counters
+from deepo_beam.engine import Counters, Cut
 from deepo_beam.errors import ObjectNotFoundError, StorageError
 from deepo_beam.lake.workers import (
     LAUNCHER,
@@ -34,7 +34,8 @@ def test_a_worker_is_named_by_eight_hex_digits() -> None:
 
 
 def test_reports_are_read_back_as_they_were_written(store: KillableStore) -> None:
-    written = [report("1111aaaa"), report("2222bbbb", stopped="a signal", exit_code=5)]
+    cut = Cut(3, 87.5, sure=True, calm_s=0.25)
+    written = [report("1111aaaa"), report("2222bbbb", stopped="a signal", exit_code=5), report("3333cccc", cut=cut)]
     for one in reversed(written):
         write_report(OUT, one, store)
     assert read_reports(OUT, RUN, store) == written

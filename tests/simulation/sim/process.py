@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deepo_beam.engine import Core, EngineSettings, RunFacts
+from deepo_beam.engine import Core, Cut, EngineSettings, RunFacts
 from deepo_beam.engine.ledger import Flush, by_bucket
 from deepo_beam.engine.work import Job
 from deepo_beam.errors import ApiError, DeepoBeamError, ErrorCode, RunStoppedError, Stage, StorageError
@@ -237,11 +237,15 @@ class Process(Actor):
         """What the heartbeat says of it."""
         fatal = self.core.fatal
         stop = Stop(str(fatal), fatal.exit_code) if fatal else Stop(self.stopped) if self.stopped else None
-        return Activity(self.core.counters, self.core.idle, stop)
+        return Activity(self.core.counters, self.core.idle, stop, self.core.cut(self.clock.now))
 
     def share_rate(self, sharers: int) -> None:
         """So many processes post."""
         self.core.share_rate(sharers)
+
+    def hear(self, others: Cut) -> None:
+        """What the others know of the service's quota."""
+        self.core.hear(others, self.clock.now)
 
     def abandon(self, error: DeepoBeamError) -> None:
         """The run does not hold the output any more."""
