@@ -71,6 +71,7 @@ class Heartbeat:
         alone: it is the only process of its run, so nobody else reads ``stop.json`` or shares the rate.
         locked: the output is held by a lock that ends with the run's processes; otherwise by a lease, which must
             be looked for.
+        rated: the run has a rate, which a newcomer may use a part of only when the others know of it.
         store: where to write.
     """
 
@@ -82,6 +83,7 @@ class Heartbeat:
         *,
         alone: bool,
         locked: bool,
+        rated: bool = True,
         store: Store = storage,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
@@ -89,7 +91,7 @@ class Heartbeat:
         self._output, self._report, self._labeller, self._store, self._clock = output, report, labeller, store, clock
         self._alone, self._locked = alone, locked
         self._unlimited = alone and locked
-        self._membership = Membership(alone=alone)
+        self._membership = Membership(alone=alone or not rated)
         self._lease = Lease(float("-inf"), float("inf")) if self._unlimited else self._membership.lease
         self._busy_at = clock()
         self._told = False

@@ -69,7 +69,7 @@ class Membership:
     """One process's place among those that share a rate."""
 
     def __init__(self, *, alone: bool) -> None:
-        """Not announced yet; ``alone``: nobody shares the rate, so a newcomer need not wait."""
+        """Not announced yet; ``alone``: no rate is shared, so a newcomer need not wait."""
         self._wait_s = 0.0 if alone else LEASE_S
         self._lookout = Lookout()
         self._announced_at = _NEVER

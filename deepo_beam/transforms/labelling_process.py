@@ -76,6 +76,7 @@ class LabellingProcess:
                 self,
                 alone=plan.alone,
                 locked=storage.is_local(plan.output),
+                rated=plan.engine.rate_per_s is not None,
             )
             self._ending.callback(self._heartbeat.close)
 

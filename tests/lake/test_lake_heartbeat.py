@@ -75,9 +75,9 @@ def start(store: KillableStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda thread: None)
     monkeypatch.setattr(heartbeat.threading.Thread, "join", lambda thread: None)
 
-    def make(worker: Worker, name: str = "0a1b2c3d", *, alone: bool = False, locked: bool = True) -> Heartbeat:
+    def make(worker: Worker, name: str = "0a1b2c3d", **how: bool) -> Heartbeat:
         report = WorkerReport.of_this_process(RUN, name, 0)
-        return Heartbeat(OUT, report, worker, alone=alone, locked=locked, store=store, clock=clock)
+        return Heartbeat(OUT, report, worker, **{"alone": False, "locked": True, **how}, store=store, clock=clock)
 
     return make
 
@@ -118,6 +118,14 @@ def test_with_others_a_newcomer_waits_one_lease_and_shares_the_rate(start, clock
     new.beat()
     assert (first.told[-1], second.told[-1]) == (2, 2)
     assert new.lease_left_s() > 0
+
+
+def test_where_there_is_no_rate_to_share_a_newcomer_posts_as_soon_as_it_has_beaten(start, clock: Clock) -> None:
+    start(Worker(), "1111aaaa", rated=False).beat()
+    new = start(Worker(), "2222bbbb", rated=False)
+    assert new.lease_left_s() <= 0
+    new.beat()
+    assert new.lease_left_s() == LEASE_S
 
 
 def test_a_process_that_was_silent_for_a_lease_may_not_post_until_it_has_waited_again(start, clock: Clock) -> None:
