@@ -2,7 +2,7 @@
 
 A task is first asked for shortly before the time at which most have been done, then every 5 % of its age (at
 least 50 ms). Calls are paced: at most max(10/s, 0.06 x finished images/s), and a call that is not full waits
-50 ms for company, so that the cost of polling stays far below that of posting.
+30 ms for company, so that the cost of polling stays far below that of posting.
 
 An answer that cannot be read may be one task's fault, or too long: its ids are asked for again in halves, and calls
 are smaller for a while.
@@ -19,6 +19,7 @@ from deepo_beam.engine.meters import Quantiles, RateMeter
 MAX_IDS = 100  # Deepomatic API v0.7: the task list is paged by 100
 _MORE_IDS = 5  # that a call has after one that was answered, until it has all that it may
 _FIRST_GUESS_S = 0.1
+_COMPANY_S = 0.03  # 50 ms would make the answers 40 ms later, at 600 and 1,200 images/s
 _LATENCY_GUESS_S = 1.0
 
 
@@ -87,9 +88,9 @@ class PollSchedule:
         if not self._due:
             return float("inf")
         if now < self._due[0][0]:
-            return max(self._due[0][0], self._last_call + 0.05)
-        if now < self._last_call + 0.05 and not self._full(now):
-            return self._last_call + 0.05
+            return max(self._due[0][0], self._last_call + _COMPANY_S)
+        if now < self._last_call + _COMPANY_S and not self._full(now):
+            return self._last_call + _COMPANY_S
         return None
 
     def _called(self, ids: tuple[str, ...], now: float) -> tuple[str, ...]:

@@ -71,15 +71,15 @@ def test_the_ids_that_were_due_first_are_asked_for_first_a_hundred_at_a_time() -
     assert [int(task_id) for _, ids in calls for task_id in ids] == list(range(250))
 
 
-def test_a_call_that_is_not_full_waits_50_ms_for_company() -> None:
+def test_a_call_that_is_not_full_waits_30_ms_for_company() -> None:
     polls = PollSchedule()
     for _ in range(2000):
         polls.observed(0.1, 10.0)  # enough throughput for 60 calls a second
     polls.add_known("a", 10.0)
     assert polls.take(10.0) == ("a",)
     polls.add_known("b", 10.02)
-    assert polls.take(10.02) == pytest.approx(10.05)
-    assert polls.take(10.051) == ("b",)
+    assert polls.take(10.02) == pytest.approx(10.03)
+    assert polls.take(10.031) == ("b",)
 
 
 def test_a_full_call_does_not_wait_for_company() -> None:
