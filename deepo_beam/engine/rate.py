@@ -43,11 +43,6 @@ class TokenBucket:
         self._due = max(now, self._due) + 1.0 / self._rate
         return 0.0
 
-    def postpone(self, share: float) -> None:
-        """All further calls come later, by a share (>= 0) of the time between two."""
-        if self._rate is not None:
-            self._due += share / self._rate
-
     def _saved_s(self) -> float:
         """How far a call may come before its time."""
         if self._rate is None:

@@ -127,8 +127,6 @@ class Throttle:
         self._calm_from = max(self._calm_from, resume_at)
         if self._cut is not None:
             self._adapt(now)
-        if self._sharers > 1:  # else the calls of several that fell together would do so again and again
-            self._bucket.postpone(self._rng.random())
 
     def _learn(self, now: float, accepted_per_s: float) -> None:
         refused_at, sure = self._guess(now, accepted_per_s)
@@ -144,6 +142,8 @@ class Throttle:
             return max(seen, _BLIND_PER_S), False
         if self._has_few_calls:
             taken = self._answers.count(True) / len(self._answers)
+            if taken < 0.5:  # so few calls tell that it is lower, but not how much
+                return max(taken, _FARTHEST) * self._current, False
             return self._current * (taken if taken < 0.8 else 1.0), True
         if seen < 0.5 * self._current:
             asked = self._answers.count(True) >= _ENOUGH

@@ -166,14 +166,13 @@ class Heartbeat:
         return False
 
     def _renew(self, began: float, wrote: float) -> None:
-        others: dict[str, int] = {}
-        if not self._alone:
-            reports = read_reports(self._output, self._report.run_id, self._store)
-            reports = [each for each in reports if each.worker != self._report.worker]
-            others = {each.worker: each.beat for each in reports if each.sharing}
-            if (cut := together(each.cut for each in reports)) is not None:
-                self._labeller.hear(cut)  # before a newcomer's lease begins
-        self._membership.refreshed(others, began=began, wrote=wrote, ended=self._clock())
+        reports = [] if self._alone else read_reports(self._output, self._report.run_id, self._store)
+        others = {each.worker: each for each in reports if each.sharing and each.worker != self._report.worker}
+        beats = {worker: each.beat for worker, each in others.items()}
+        self._membership.refreshed(beats, began=began, wrote=wrote, ended=self._clock())
+        heard = self._membership.moving()
+        if (cut := together(each.cut for worker, each in others.items() if worker in heard)) is not None:
+            self._labeller.hear(cut)  # before a newcomer's lease begins
         self._labeller.share_rate(self._membership.sharers)  # before the lease goes on with it
         self._lease = self._membership.lease
 

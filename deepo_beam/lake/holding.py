@@ -15,7 +15,14 @@ from deepo_beam.lake.holder import Holder
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.lease import BEAT_S, Contest, Rival
 from deepo_beam.lake.lock import OutputLock, lock_for_run, lock_for_worker
-from deepo_beam.lake.workers import LAUNCHER, WorkerReport, delete_report, read_all_reports, write_report
+from deepo_beam.lake.workers import (
+    LAUNCHER,
+    WorkerReport,
+    delete_report,
+    read_all_reports,
+    reports_of_others,
+    write_report,
+)
 
 
 @contextmanager
@@ -78,10 +85,9 @@ def forget_others(output: str, run_id: str, store: Store = storage) -> None:
     Raises:
         StorageError: they cannot be listed.
     """
-    for report in read_all_reports(output, store):
-        if report.run_id != run_id:
-            with suppress(StorageError):
-                delete_report(output, report, store)
+    for uri in reports_of_others(output, run_id, store):
+        with suppress(StorageError):
+            store.delete(uri)
 
 
 def holder_of(output: str, store: Store = storage) -> Holder | None:

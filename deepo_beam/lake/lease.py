@@ -91,6 +91,10 @@ class Membership:
         self._lookout.look(others, began=wrote, ended=ended)
         self.sharers = 1 + len(self._lookout.alive())
 
+    def moving(self) -> frozenset[str]:
+        """The other sharers that are alive for sure: a dead one's last word is not heard again and again."""
+        return self._lookout.moving()
+
     def leave(self) -> None:
         """Post nothing more; to be called before others are told. The next refresh announces it anew."""
         self._began = _NEVER

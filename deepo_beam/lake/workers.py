@@ -97,12 +97,32 @@ def read_all_reports(output: str, store: Store = storage, *, of_run: str | None 
     """
     reports = []
     for listed in store.list_objects(store.join(output, "workers"), recursive=False):
-        name = listed.uri.rpartition("/")[2]
+        name = _name(listed.uri)
         if "-" not in name or not name.startswith("" if of_run is None else f"{of_run}-"):
             continue
         with suppress(ObjectNotFoundError):
             reports.append(_decode(listed.uri, store.read_bytes(listed.uri)))
     return sorted(reports, key=lambda report: (report.run_id, report.worker))
+
+
+def reports_of_others(output: str, run_id: str, store: Store = storage) -> list[str]:
+    """The URIs of what processes of other runs reported, unread: another version may have written them.
+
+    Raises:
+        StorageError: they cannot be listed.
+    """
+    listed = store.list_objects(store.join(output, "workers"), recursive=False)
+    return [one.uri for one in listed if "-" in _name(one.uri) and run_id not in _runs_of(_name(one.uri))]
+
+
+def _name(uri: str) -> str:
+    return uri.rpartition("/")[2]
+
+
+def _runs_of(name: str) -> tuple[str, str]:
+    """Those that a report of this name may be of: before the worker's own 8 hex digits there may be a word."""
+    run_id = name.rpartition("-")[0]
+    return run_id, run_id.removesuffix(f"-{LAUNCHER}")
 
 
 def _decode(uri: str, data: bytes) -> WorkerReport:

@@ -18,6 +18,8 @@ AT_ONCE = 16
 #: A folder with more prefixes is listed as a whole: each costs a call, even if it has but one object.
 MOST_PREFIXES = 1000
 
+_MOST_WAITING = 250_000  # entries listed ahead of whoever takes them, 0.4 kB each, beside what is being listed
+
 #: A path and what is there, None for a prefix, whose path has no slash at its end.
 Entry = tuple[str, StoredObject | None]
 Lister = Callable[[str], list[Entry]]
@@ -81,7 +83,7 @@ def _in_order(
     try:
         for item in items:
             ahead.append(pool.submit(call, item))
-            if len(ahead) >= most:
+            while ahead and (len(ahead) >= most or _waiting(ahead) > _MOST_WAITING):
                 yield ahead.popleft().result()
                 most = AT_ONCE
         while ahead:
@@ -89,3 +91,7 @@ def _in_order(
     finally:
         for future in ahead:
             future.cancel()
+
+
+def _waiting(ahead: Iterable[Future[list[Entry]]]) -> int:
+    return sum(len(one.result()) for one in ahead if one.done() and one.exception() is None)

@@ -63,17 +63,3 @@ def test_one_call_is_saved_up_below_100_a_second_and_10_ms_worth_above(rate: flo
 def test_no_limit_is_no_limit() -> None:
     bucket = TokenBucket(None)
     assert all(bucket.take(0.0) == 0.0 for _ in range(1000))
-
-
-@given(rates, st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 3.0]), st.floats(0.0, 1.0)), max_size=40))
-def test_calls_that_are_postponed_come_later_and_never_closer_together(rate: float, schedule: list) -> None:
-    bucket, now, taken = TokenBucket(rate), 0.0, []
-    for wait, share in schedule:
-        now += wait / rate
-        before = bucket.take(now)
-        if before == 0.0:
-            taken.append(now)
-            continue
-        bucket.postpone(share)
-        assert bucket.take(now) == pytest.approx(before + share / rate)
-    assert_within(taken, rate, bucket_depth(rate))

@@ -204,11 +204,29 @@ def test_what_a_refused_process_knows_of_the_quota_is_heard_by_all_others(start,
     assert workers[0].heard == []
 
 
+def test_what_a_dead_process_knew_of_the_quota_is_heard_no_more(start, clock: Clock) -> None:
+    cut = Cut(1, 25.0, sure=False, calm_s=0.5)
+    old, survivor = Worker(activity=Activity(Counters(), idle=False, stop=None, cut=cut)), Worker()
+    dying, living = start(old, "1111aaaa"), start(survivor, "2222bbbb")
+    for _ in range(3):
+        dying.beat()
+        living.beat()
+        clock.now += BEAT_S
+    heard = len(survivor.heard)
+    assert heard
+    for _ in range(8):
+        living.beat()
+        clock.now += BEAT_S
+    assert len(survivor.heard) <= heard + 4  # until it is known to be dead
+
+
 def test_a_newcomer_hears_of_the_quota_before_it_may_post(start, clock: Clock) -> None:
     old, new = Worker(activity=Activity(Counters(), idle=False, stop=None, cut=Cut(7, 50.0, True, 9.0))), Worker()
-    start(old, "1111aaaa").beat()
-    beating = start(new, "2222bbbb")
-    beating.beat()
+    known, beating = start(old, "1111aaaa"), start(new, "2222bbbb")
+    for _ in range(2):
+        known.beat()
+        beating.beat()
+        clock.now += BEAT_S
     assert beating.lease_left_s() <= 0
     assert new.heard == [Cut(7, 50.0, sure=True, calm_s=9.0)]
 

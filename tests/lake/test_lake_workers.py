@@ -11,6 +11,7 @@ from deepo_beam.lake.workers import (
     new_worker_id,
     read_all_reports,
     read_reports,
+    reports_of_others,
     write_report,
 )
 
@@ -83,3 +84,17 @@ def test_a_heartbeat_that_cannot_be_read_is_named(store: KillableStore) -> None:
     store.write_bytes(f"{OUT}/workers/{RUN}-0a1b2c3d.json", b'{"run_id": "run-a", "mood": "fine"}')
     with pytest.raises(StorageError, match=r"0a1b2c3d\.json is no heartbeat .* another version"):
         read_all_reports(OUT, store)
+
+
+def test_what_processes_of_other_runs_said_is_found_unread(store: KillableStore) -> None:
+    for name in ("old-0a1b2c3d", "old-launcher-0a1b2c3d", f"{RUN}-b-0a1b2c3d"):
+        store.write_bytes(f"{OUT}/workers/{name}.json", b"by another version")
+    for own in ("0a1b2c3d", "launcher-0a1b2c3d"):
+        write_report(OUT, report(own), store)
+    store.write_bytes(f"{OUT}/workers/holder.json", b"")
+    others = reports_of_others(OUT, RUN, store)
+    assert [uri.rpartition("/")[2] for uri in others] == [
+        "old-0a1b2c3d.json",
+        "old-launcher-0a1b2c3d.json",
+        f"{RUN}-b-0a1b2c3d.json",
+    ]

@@ -46,6 +46,13 @@ def test_a_quota_that_moves_is_followed_within_half_a_minute(processes: int, sty
     assert crowd.refused(crowd.first + 10.0, 120.0) < 0.02
 
 
+@pytest.mark.parametrize(("told", "processes"), [(20.0, 4), (200.0, 8)])
+def test_after_an_outage_of_refusals_the_rate_is_back_within_half_a_minute(told: float, processes: int) -> None:
+    quota = {0.0: 1e9, 15.0: 0.001, 23.0: 1e9}
+    crowd = Crowd(Setting(processes=processes, told=told, quota=quota), seed=1).run(70.0)
+    assert sum(53.0 <= post < 68.0 for post in crowd.posts) > 0.9 * 15.0 * told
+
+
 def test_one_cut_for_all_needs_fewer_refusals_than_one_for_each() -> None:
     def refused() -> float:
         crowd = Crowd(Setting(processes=4), seed=1).run(75.0)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepo_beam.errors import StorageError
+from deepo_beam.storage import prefixes
 from deepo_beam.storage.objects import StoredObject
 from deepo_beam.storage.prefixes import AT_ONCE, MOST_PREFIXES, Entry, list_by_prefix
 
@@ -84,6 +85,18 @@ def test_whoever_wants_one_object_lists_one_prefix():
 
     assert [found.uri for found in islice(list_by_prefix("b", bucket.list_level, bucket.list_all), 1)] == ["b/00/x.jpg"]
     assert bucket.wholes == ["b/00"]
+
+
+def test_what_is_listed_ahead_of_whoever_takes_it_is_bounded(monkeypatch):
+    bucket = Bucket(f"b/{n:02d}/{m}.jpg" for n in range(40) for m in range(10))
+    monkeypatch.setattr(prefixes, "_MOST_WAITING", 25)
+    found = list_by_prefix("b", bucket.list_level, bucket.list_all)
+    seen = list(islice(found, 11))  # one of the second prefix, so others are being listed
+    for thread in [each for each in threading.enumerate() if each.name.startswith("deepo-beam-list")]:
+        thread.join(0.05)
+    assert len(bucket.wholes) <= AT_ONCE + 1
+    seen += found
+    assert [one.uri for one in seen] == sorted(bucket._keys)
 
 
 def test_an_error_of_one_prefix_is_told():
