@@ -7,7 +7,7 @@ from e2e_tools import finish, process, write_pictures
 
 from deepo_beam.emulator.testing import running_emulator
 
-QUOTA, IMAGES = 40, 1000
+QUOTA, IMAGES = 40, 800
 
 
 @pytest.mark.slow
