@@ -78,7 +78,7 @@ def predictions(model: Model) -> list[tuple[int, str, float, float]]:
         posting_s = images * size["label_us"] / 1e6 - size["end_s"]
         work = Work(images, images / posting_s, 1, 256)
         calls = {kind: _sum(size["store_calls"], kind) for kind in ("PUT", "LIST", "GET")}
-        found += [(images, f"{kind} requests", requests(work)[kind], calls[kind]) for kind in calls]
+        found += [(images, f"{kind} requests", requests(work, local=True)[kind], calls[kind]) for kind in calls]
         found.append((images, "journal objects", journal_objects(work), size["store_calls"]["journal PUT"]))
         found.append((images, "table files", 3.0 * shards(work), size["store_calls"]["tables PUT"]))
         if images > 100_000:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepo_beam.lake.shard import ROWS_PER_SHARD
+from deepo_beam.storage.prefixes import AT_ONCE
 
 SECONDS_AN_HOUR = 3600
 KEYS_A_LIST = 1000
 USED_OF_QUOTA = 0.97  # at least; docs/architecture.md, "Rate"
-_CLAIMS_A_FLUSH, _FACTS_A_FLUSH, _FACTS_EVERY_S = 250, 5000, 2.0  # engine/ledger.py: half of 500; at most; or after
+_CLAIMS, _RENEWED_AT = 500, 0.75  # engine/ledger.py: held at most; renewed when a second's worth, or so much, is left
+_FACTS_A_FLUSH, _FACTS_EVERY_S = 5000, 2.0  # engine/ledger.py: at most; or after
 _IMAGES_HELD = 16_384  # transforms/group_images.py: gathered before they travel
 _BEAT_S = 1.5  # lake/heartbeat.py
 _BYTES_A_NAME = 62  # of a segment in the intent of a publish: name, quotes, comma
@@ -55,7 +57,8 @@ def buckets_for(images: int) -> int:
 def journal_objects(work: Work) -> float:
     """Segments: a flush writes one for each bucket it has something of, so each bucket adds one to both kinds."""
     each = work.rate_per_s / work.processes
-    claims = min(_CLAIMS_A_FLUSH, max(1.0, each))
+    held = min(_CLAIMS, max(1.0, 2 * each))
+    claims = max(1.0, held - min(each, _RENEWED_AT * held))
     facts = min(_FACTS_A_FLUSH, max(1.0, _FACTS_EVERY_S * each))
     return min(2 * work.images, work.images / claims + work.images / facts + 2 * work.buckets)
 
@@ -66,14 +69,21 @@ def shards(work: Work) -> int:
     return math.ceil(work.buckets / together)
 
 
-def requests(work: Work) -> dict[str, float]:
-    """Of a first run, by kind; each image is read once, each segment once to count and once to publish."""
-    segments, beats = journal_objects(work), work.processes * work.seconds / _BEAT_S
-    files = 3 * shards(work)
+def requests(work: Work, *, local: bool = False) -> dict[str, float]:
+    """Of a first run, by kind; each image is read once, each segment once to count and once to publish.
+
+    Args:
+        work: what is done.
+        local: on local disk, where a lock tells who holds the output. Elsewhere the launcher beats, too, and each beat
+            reads those of all, who holds the output, and whether to stop (``lake/heartbeat.py``, ``holding.py``).
+    """
+    segments, files = journal_objects(work), 3 * shards(work)
+    beating = work.processes if local else work.processes + 1
+    beats = beating * work.seconds / _BEAT_S
     return {
         "PUT": segments + work.buckets + files + beats,
         "LIST": work.images / KEYS_A_LIST + 3 * work.buckets + beats,
-        "GET": work.images + 2 * segments + 2 * work.buckets + files + beats * work.processes,
+        "GET": work.images + 2 * segments + 2 * work.buckets + files + (0 if local else beats * (beating + 1)),
     }
 
 
@@ -141,9 +151,10 @@ class Model:
         return journal_objects(work) * _BYTES_A_NAME
 
     def listing_s(self, work: Work) -> float:
-        """To list an input, which one process does."""
+        """To list an input, which one process does: to name the images, and on S3 to ask for their keys before that."""
         few, many = self.sizes[1], self.sizes[_FIT[1]]
-        return work.images * (float(many["start_cpu_s"]) - float(few["start_cpu_s"])) / (_FIT[1] - 1)
+        naming_s = work.images * (float(many["start_cpu_s"]) - float(few["start_cpu_s"])) / (_FIT[1] - 1)
+        return max(naming_s, work.images / KEYS_A_LIST * self._value["list_call_s"] / AT_ONCE)
 
     def processes_for(self, rate_per_s: float) -> int:
         """That can make so many calls of 80 kB."""

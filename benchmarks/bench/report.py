@@ -20,7 +20,8 @@ PAGE = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "performance.svg"
 _MEASURED = re.compile(r"(<!-- measured: made by benchmarks/bench/report.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
-_POLLED = {"instant": "at once", "slow": "50 ms", "long": "after 5 s, 200/s"}
+# As which scenarios are known, and the most calls/s for tasks where that is below 0.06 an image.
+_POLLED = {"instant": ("at once", None), "slow": ("50 ms", None), "long": ("after 5 s, 200/s", 12)}
 
 Results = Mapping[str, Any]
 Medians = dict[str, dict[str, float]]
@@ -80,7 +81,7 @@ def ratios(results: Results) -> list[tuple[str, str, str]]:
         rows.append(("images/s of two processes beside one, at once", "at least 1.5", f"{gained:.2f}"))
     for scenario in results["scenarios"]:
         for name in _named(found[scenario["name"]], OURS_NAME)[:1] if scenario["name"] in _POLLED else ():
-            rows += _polls(found[scenario["name"]][name], 1000 * scenario["latency_s"], _POLLED[scenario["name"]])
+            rows += _polls(found[scenario["name"]][name], 1000 * scenario["latency_s"], *_POLLED[scenario["name"]])
     if OURS_NAME in found.get("start", {}):
         start = found["start"][OURS_NAME]
         rows.append(("seconds to the first post, 10,000 files", "at most 3", f"{start['start_s']:.1f}"))
@@ -88,12 +89,15 @@ def ratios(results: Results) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _polls(ours: Mapping[str, float], service_ms: float, title: str) -> list[tuple[str, str, str]]:
+def _polls(
+    ours: Mapping[str, float], service_ms: float, title: str, a_second: int | None
+) -> list[tuple[str, str, str]]:
     limit, later_ms = max(100.0, 0.1 * service_ms), ours["seen_p95_ms"] - service_ms
-    return [
-        (f"ms (p95) from finished to seen so, {title}", f"at most {limit:.0f}", f"{later_ms:.0f}"),
-        (f"polls an image, {title}", "at most 0.06", f"{ours['polls_per_image']:.3f}"),
-    ]
+    later = (f"ms (p95) from finished to seen so, {title}", f"at most {limit:.0f}", f"{later_ms:.0f}")
+    polls = ours["polls_per_image"]
+    if a_second is None:
+        return [later, (f"polls an image, {title}", "at most 0.06", f"{polls:.3f}")]
+    return [later, (f"polls/s, {title}", f"at most {a_second}", f"{polls * ours['images_per_s']:.1f}")]
 
 
 def chart(results: Results, path: Path) -> None:

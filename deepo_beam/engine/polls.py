@@ -21,6 +21,7 @@ _MORE_IDS = 5  # that a call has after one that was answered, until it has all t
 _FIRST_GUESS_S = 0.1
 _COMPANY_S = 0.03  # 50 ms would make the answers 40 ms later, at 600 and 1,200 images/s
 _LATENCY_GUESS_S = 1.0
+_MISSING_AGAIN_S = 0.5
 
 
 @dataclass
@@ -35,6 +36,7 @@ class PollSchedule:
     _last_call: float = float("-inf")
     _failures: int = 0
     _unanswered_s: float = 0.0
+    _pending_s: float = 0.0
     _halves: list[tuple[float, int, tuple[str, ...]]] = field(default_factory=list)
     _most_ids: int = MAX_IDS
     answered_at: float = float("-inf")
@@ -43,15 +45,22 @@ class PollSchedule:
 
     def add(self, task_id: str, now: float) -> None:
         """A task was accepted just now."""
-        self._push(now + 0.9 * self.latencies.at(0.1, _FIRST_GUESS_S), task_id)
+        self._push(now + 0.9 * self.latencies.at(0.1, max(_FIRST_GUESS_S, self._pending_s)), task_id)
 
     def add_known(self, task_id: str, now: float) -> None:
         """A task of an earlier run: it is probably done."""
         self._push(now, task_id)
 
     def again(self, task_id: str, age_s: float, now: float) -> None:
-        """It was still pending."""
-        self._push(now + max(0.05, 0.05 * age_s), task_id)
+        """It was still pending, ``age_s`` (>= 0) after it was accepted."""
+        self._pending_s = max(self._pending_s, age_s)
+        # Until one has been seen finished the oldest goes ahead: none is asked for at an age at which that was pending.
+        until_then_s = 0.0 if self.has_seen_one else self._pending_s - age_s
+        self._push(now + max(0.05, 0.05 * age_s, until_then_s), task_id)
+
+    def missing(self, task_id: str, now: float) -> None:
+        """The service does not know it, or not yet."""
+        self._push(now + _MISSING_AGAIN_S, task_id)
 
     def observed(self, latency_s: float, now: float) -> None:
         """A task was seen finished, ``latency_s`` after it was accepted."""

@@ -17,7 +17,6 @@ _SLOW_FACTOR = 5  # x p95: from then on a task does not count in the window
 _STUCK_FACTOR = 20  # x p95: from then on it is given up
 _UNREADABLE_BESIDE_OTHERS = 3  # answers for one task alone, while others were answered
 _UNREADABLE_AT_ALL = 20
-_MISSING_AGE_S = 10.0  # a missing id is asked for again as if it were this old: after half a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ class Tasks:
         if job.missing_since is None:
             job.missing_since = now
         if now - job.missing_since < self._settings.lost_grace_s:
-            self.polls.again(job.task_id, _MISSING_AGE_S, now)
+            self.polls.missing(job.task_id, now)
             return None
         message = f"the service does not know task {job.task_id} any more"
         return TaskLost(Failure(Stage.POLL, ErrorCode.TASK_LOST, message, retryable=True))

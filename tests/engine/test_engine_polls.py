@@ -71,6 +71,21 @@ def test_the_ids_that_were_due_first_are_asked_for_first_a_hundred_at_a_time() -
     assert [int(task_id) for _, ids in calls for task_id in ids] == list(range(250))
 
 
+def test_until_one_is_seen_finished_no_task_is_asked_for_before_it_is_as_old_as_one_that_was_pending() -> None:
+    polls = PollSchedule()
+    polls.add("old", 0.0)
+    assert polls.take(0.1) == ("old",)
+    polls.again("old", 3.0, 3.0)
+    polls.add("new", 3.0)
+    polls.again("younger", 1.0, 3.0)
+    drained = dict.fromkeys(task_id for at, ids in drain(polls, 3.0, 4.9) for task_id in ids)
+    assert list(drained) == ["old"]
+    assert {task_id for at, ids in drain(polls, 4.9, 5.9) for task_id in ids} == {"younger", "new"}
+    polls.observed(0.2, 6.0)
+    polls.again("another", 1.0, 6.0)
+    assert polls.take(6.06) == ("another",)
+
+
 def test_a_call_that_is_not_full_waits_30_ms_for_company() -> None:
     polls = PollSchedule()
     for _ in range(2000):
