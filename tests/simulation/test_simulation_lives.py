@@ -1,4 +1,4 @@
-"""Thousands of lives of an output, each from its seed: runs, kills, zombies, faults of every kind, nights."""
+"""Hundreds of lives of an output, each from its seed: runs, kills, zombies, faults of every kind, nights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim.life import Life
 from sim.scenario import Faults, Night, Scenario, scenario_of
 
 SIMULATE = Path(__file__).with_name("simulate.py")
-SEEDS = 2000
+SEEDS = 700
 TABLES = ("images", "labels", "errors")
 
 
