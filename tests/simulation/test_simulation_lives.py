@@ -76,7 +76,7 @@ def test_a_budget_is_used_to_its_last_call(images: int, calls: int) -> None:
 
 
 def test_what_a_run_may_do_is_in_the_scenarios() -> None:
-    scenarios = [scenario_of(seed) for seed in range(SEEDS)]
+    scenarios = [scenario_of(seed) for seed in range(2000)]
     for name in (
         "kills",
         "zombies",
