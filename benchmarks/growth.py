@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.bench import processes
 from benchmarks.bench.environments import LOOPS, ROOT
 from benchmarks.bench.images import numbered, picture
-from benchmarks.bench.measure import Service, running_server
+from benchmarks.bench.measure import Service, commit, running_server
 from benchmarks.bench.service import SPEC
 
 _DISTINCT = 200
@@ -179,7 +179,7 @@ def main() -> None:
             print(table(sizes[-1:]).splitlines()[-1], flush=True)
             machine = {"cores": os.cpu_count(), "python": platform.python_version()}
             measured_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            about = {"measured_at": measured_at, "commit": _commit(), "machine": machine, "image_bytes": _IMAGE_BYTES}
+            about = {"measured_at": measured_at, "commit": commit(), "machine": machine, "image_bytes": _IMAGE_BYTES}
             options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(_rounded({**about, "sizes": sizes}), indent=1) + "\n")
     print(table(sizes))
@@ -197,11 +197,6 @@ def _rounded(value: Any) -> Any:
 
 def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _commit() -> str:
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
-    return told.stdout.strip()
 
 
 if __name__ == "__main__":

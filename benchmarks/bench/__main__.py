@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.bench import environments, report
 from benchmarks.bench.contestants import Contestant, Scenario, scenarios
 from benchmarks.bench.environments import LOOPS, ROOT
-from benchmarks.bench.measure import FailedError, Service, measure, posts_per_s, running_server
+from benchmarks.bench.measure import FailedError, Service, commit, measure, posts_per_s, running_server
 
 RESULTS = ROOT / "benchmarks" / "results"
 _POST_PATH = "/v0.7/recognition/versions/21/inference"
@@ -59,7 +59,7 @@ def main() -> None:
         "versions": {name: text for each in environments.ALL for name, text in each.versions().items()},
         "settings": {"rounds": options.rounds, "images": options.images},
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": _commit(),
+        "commit": commit(),
         "ceiling_posts_per_s": [round(rate) for rate in ceiling],
         "scenarios": [{name: value for name, value in asdict(one).items() if name != "contestants"} for one in chosen],
         "runs": runs,
@@ -128,11 +128,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _commit() -> str | None:
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
-    return told.stdout.strip() or None
 
 
 def _compact(results: dict[str, Any]) -> str:

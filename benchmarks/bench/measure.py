@@ -159,3 +159,9 @@ def _check(process: subprocess.Popen[bytes], stats: dict[str, Any], images: int,
     said = log.read()[-2000:].decode(errors="replace")
     counts = f"{stats['accepted']} posts and {stats['seen']} tasks seen finished, for {images} images"
     raise FailedError(f"exit {process.returncode}, {counts}:\n{said}")
+
+
+def commit() -> str | None:
+    """Of the tree that is measured; None where it is no clone."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
+    return told.stdout.strip() or None

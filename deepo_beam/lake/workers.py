@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -96,12 +97,11 @@ def read_all_reports(output: str, store: Store = storage, *, of_run: str | None 
         StorageError: they cannot be read.
     """
     reports = []
-    for listed in store.list_objects(store.join(output, "workers"), recursive=False):
-        name = _name(listed.uri)
-        if "-" not in name or not name.startswith("" if of_run is None else f"{of_run}-"):
+    for name, uri in _listed(output, store):
+        if not name.startswith("" if of_run is None else f"{of_run}-"):
             continue
         with suppress(ObjectNotFoundError):
-            reports.append(_decode(listed.uri, store.read_bytes(listed.uri)))
+            reports.append(_decode(uri, store.read_bytes(uri)))
     return sorted(reports, key=lambda report: (report.run_id, report.worker))
 
 
@@ -111,12 +111,15 @@ def reports_of_others(output: str, run_id: str, store: Store = storage) -> list[
     Raises:
         StorageError: they cannot be listed.
     """
-    listed = store.list_objects(store.join(output, "workers"), recursive=False)
-    return [one.uri for one in listed if "-" in _name(one.uri) and run_id not in _runs_of(_name(one.uri))]
+    return [uri for name, uri in _listed(output, store) if run_id not in _runs_of(name)]
 
 
-def _name(uri: str) -> str:
-    return uri.rpartition("/")[2]
+def _listed(output: str, store: Store) -> Iterator[tuple[str, str]]:
+    """(Name, URI) of each report; who holds the output is told by an object without a dash in its name."""
+    for listed in store.list_objects(store.join(output, "workers"), recursive=False):
+        name = listed.uri.rpartition("/")[2]
+        if "-" in name:
+            yield name, listed.uri
 
 
 def _runs_of(name: str) -> tuple[str, str]:

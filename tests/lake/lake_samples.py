@@ -151,21 +151,25 @@ images = st.builds(
 )
 infos = st.builds(ImageInfo, texts, int32s, int32s, st.none() | st.integers(1, 8))
 all_facts = st.builds(Facts, st.none() | infos, st.none() | texts, st.none() | int64s, st.none() | times)
+# What a result may have whether it has labels or not.
+result_fields = {
+    "model": st.builds(ModelRef, st.sampled_from(ModelKind), texts),
+    "model_version_id": st.none() | int64s,
+    "facts": all_facts,
+    "task_id": st.none() | texts,
+    "attempts": int32s,
+    "calls": int32s,
+    "timings": st.builds(Timings, int32s, int32s, int32s),
+    "finished_us": times,
+    "generation": int32s,
+}
 results = st.builds(
     ImageResult,
     image=images,
-    model=st.builds(ModelRef, st.sampled_from(ModelKind), texts),
-    model_version_id=st.none() | int64s,
     status=st.sampled_from(Status),
     outputs=st.none() | texts,
     failure=st.none() | failures,
-    facts=all_facts,
-    task_id=st.none() | texts,
-    attempts=int32s,
-    calls=int32s,
-    timings=st.builds(Timings, int32s, int32s, int32s),
-    finished_us=times,
-    generation=int32s,
+    **result_fields,
 )
 records = st.one_of(
     st.builds(Claimed, texts, texts, int32s, int32s, st.sampled_from(Reason), times),

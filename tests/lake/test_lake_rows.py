@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lake_samples import RUN, all_facts, failure, image, int32s, int64s, success, texts, times
+from lake_samples import RUN, failure, image, int32s, int64s, result_fields, success, texts
 from memory_store import KillableStore
 from record_strategies import some_records
 
@@ -19,7 +19,7 @@ from deepo_beam.lake.schemas import IMAGES, LABELS
 from deepo_beam.lake.tables import encode_table, images_table, labels_table
 from deepo_beam.lake.tally import states_of, to_publish
 from deepo_beam.records import Accepted, Finished, Record
-from deepo_beam.types import Facts, ImageResult, ModelKind, ModelRef, Status, Timings
+from deepo_beam.types import Facts, ImageResult, Status
 
 OUT, OLD, NEW, LATE = "mem://out", "old.parquet", "new.parquet", "late.parquet"
 
@@ -35,17 +35,9 @@ answers = st.lists(st.fixed_dictionaries({"labels": labels}), max_size=3).map(js
 labelled = st.builds(
     success,
     int32s,
-    model=st.builds(ModelRef, st.sampled_from(ModelKind), texts),
-    model_version_id=st.none() | int64s,
     status=st.sampled_from([Status.SUCCEEDED, Status.NO_DETECTION]),
     outputs=st.none() | answers,
-    facts=all_facts,
-    task_id=st.none() | texts,
-    attempts=int32s,
-    calls=int32s,
-    timings=st.builds(Timings, int32s, int32s, int32s),
-    finished_us=times,
-    generation=int32s,
+    **result_fields,
 )
 
 
