@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from deepo_beam import bulk
 from deepo_beam.run import RunPlan
@@ -19,25 +19,42 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def on_signals(plan: RunPlan) -> Iterator[None]:
-    """Handle them while the block runs."""
+    """Handle them while the block runs, in a thread of their own.
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the interface of a handler
-        name = signal.Signals(number).name
-        if labelling_process.stopping():
-            os._exit(128 + number)
-        sys.stderr.write(f"\n{name}: posting stops, waiting for what is in flight; once more ends at once\n")
-        reason = f"stopped by {name}; the next run goes on"
-        # The runner labels in this very thread, which may hold the locks that stopping takes.
-        labelling_process.will_stop(reason)
-        threading.Thread(target=bulk.stop_run, args=(plan, reason), name="deepo-beam-stop", daemon=True).start()
-
+    Python runs a handler in the main thread alone, which waits for the runner: a signal that another thread took, or
+    that came just before the wait, would be heard at its end, when every image is paid for.
+    """
     # One that is ignored, as by nohup, stays so.
     heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heard}
-    try:
-        with labelling_process.launching():
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        labelling_process.forget_stop()
+    hearing, told = socket.socketpair()
+    with hearing:
+        told.setblocking(False)
+        listener = threading.Thread(target=_listen, args=(hearing, heard, plan), name="deepo-beam-signals", daemon=True)
+        listener.start()
+        wakeup_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda *_: None) for number in heard}
+        try:
+            with labelling_process.launching():
+                yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup_before)
+            told.close()
+            listener.join()
+            labelling_process.forget_stop()
+
+
+def _listen(hearing: socket.socket, heard: list[signal.Signals], plan: RunPlan) -> None:
+    while number := hearing.recv(1):
+        if number[0] in heard:
+            _stop(signal.Signals(number[0]), plan)
+
+
+def _stop(number: signal.Signals, plan: RunPlan) -> None:
+    if labelling_process.stopping():
+        os._exit(128 + number)
+    sys.stderr.write(f"\n{number.name}: posting stops, waiting for what is in flight; once more ends at once\n")
+    reason = f"stopped by {number.name}; the next run goes on"
+    labelling_process.will_stop(reason)  # so that a second signal ends it even if a store is slow to be told
+    threading.Thread(target=bulk.stop_run, args=(plan, reason), name="deepo-beam-stop", daemon=True).start()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,12 @@ class SmallDisk:
         self.seen_from_here = Path(f"/proc/{self.holder.pid}/root{folder}")
 
     def fill(self) -> None:
-        free = os.statvfs(self.seen_from_here)
-        (self.seen_from_here / "filler").write_bytes(bytes(free.f_bavail * free.f_frsize))
+        with (
+            suppress(OSError),  # at the first write that finds no room: the command writes, too
+            (self.seen_from_here / "filler").open("wb", buffering=0) as filler,
+        ):
+            while True:
+                filler.write(bytes(4096))
 
     def empty(self) -> None:
         (self.seen_from_here / "filler").unlink()

@@ -93,7 +93,7 @@ def test_a_signal_to_all_processes_of_a_run_stops_them_in_order(tmp_path: Path, 
         while_posting(chaos, process)
         os.killpg(process.pid, number)  # as a terminal and systemd do
         out, err = process.communicate(timeout=60)
-        assert process.returncode == 5, err
+        assert process.returncode == 5, out + err
         summary = json.loads(out)
         assert number.name in summary["stopped"]
         assert summary["calls"] == service.stats()["accepted"] < summary["listed"]

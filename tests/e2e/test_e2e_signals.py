@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 from e2e_tools import (
@@ -14,6 +15,8 @@ from e2e_tools import (
     write_pictures,
 )
 
+from deepo_beam import bulk
+from deepo_beam.cli import stopping
 from deepo_beam.emulator.testing import running_emulator
 from deepo_beam.engine.core import Core
 from deepo_beam.transforms import labelling_process
@@ -90,7 +93,7 @@ def test_after_kill_9_the_same_command_labels_every_image_once_and_tells_what_ma
 
 
 def test_a_signal_at_the_worst_moment_stops_the_run_all_the_same(service, tmp_path, monkeypatch):
-    """The handler runs in whatever the main thread does; here that is inside of the engine's lock."""
+    """It is heard in whatever the main thread does; here that is inside of the engine's lock."""
     write_pictures(tmp_path / "images", 20)
     looked = Core.outstanding
     sent = []
@@ -109,6 +112,17 @@ def test_a_signal_at_the_worst_moment_stops_the_run_all_the_same(service, tmp_pa
     assert ended.code == 5
     assert "SIGTERM" in ended.summary["stopped"]
     assert_adds_up(ended.summary)
+
+
+def test_a_signal_that_another_thread_took_is_heard_while_the_main_one_waits(monkeypatch):
+    """As the kernel may give it: Python's own handlers would run when the wait is over."""
+    heard = threading.Event()
+    monkeypatch.setattr(labelling_process, "_stop_reason", None)
+    monkeypatch.setattr(bulk, "stop_run", lambda plan, reason: heard.set())
+    with stopping.on_signals(None):
+        threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+        assert heard.wait(10)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_publish_that_was_cut_off_is_completed_by_the_next_run_byte_for_byte(service, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import deepo_beam
 from deepo_beam.cli.commands import SUMMARIES
 
-EXTRAS = ("aiohttp", "azure", "boto3", "botocore", "cv2", "google.cloud", "sklearn", "skimage", "duckdb")
+EXTRAS = ("aiohttp", "azure", "boto3", "botocore", "cv2", "google.auth", "sklearn", "skimage", "duckdb")
 HEAVY = (*EXTRAS, "apache_beam", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "requests", "rich", "typer")
 SHELL = {"__main__", "bulk", "cli", "transforms"}
 BELOW_THE_SHELL = sorted({module.name for module in pkgutil.iter_modules(deepo_beam.__path__)} - SHELL)
