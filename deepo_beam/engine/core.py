@@ -178,6 +178,11 @@ class Core:
         """What this process knows of the service's quota, None: nothing was refused."""
         return self._throttle.cut(now)
 
+    @property
+    def lowered_per_s(self) -> float | None:
+        """Calls/s of all processes, while a service that refused keeps them below what is allowed; else None."""
+        return self._throttle.lowered_per_s
+
     def hear(self, others: Cut, now: float) -> None:
         """What the other processes of the run know of it together."""
         self._throttle.hear(others, now)

@@ -127,6 +127,12 @@ class Engine:
         with self._lock:
             return self._core.cut(time.monotonic())
 
+    @property
+    def lowered_per_s(self) -> float | None:
+        """Calls/s of all processes, while a service that refused keeps them below what is allowed; else None."""
+        with self._lock:
+            return self._core.lowered_per_s
+
     def hear(self, others: Cut) -> None:
         """What the other processes of the run know of it together."""
         with self._lock:

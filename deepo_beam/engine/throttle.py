@@ -55,6 +55,11 @@ class Throttle:
         """What this process asks at most at present; None for no limit."""
         return None if self._current is None else self._current / self._sharers
 
+    @property
+    def lowered_per_s(self) -> float | None:
+        """What all ask at most, while refusals keep it below what is allowed; else None."""
+        return self._current if self._cut is not None and self._current != self._allowed else None
+
     def share(self, sharers: int) -> None:
         """So many processes (>= 1) share the rate from now on."""
         if sharers != self._sharers:

@@ -19,7 +19,7 @@ from deepo_beam.lake.lease import BEAT_S, Lease, Membership
 from deepo_beam.lake.stops import Stop, ask_to_stop, asked_to_stop
 from deepo_beam.lake.workers import WorkerReport, read_reports, write_report
 
-IDLE_S = 3.0  # a process with nothing to post leaves its share of the rate to the others after this
+IDLE_S = 3.0  # a process with nothing to post, or that is not needed, leaves its share to the others after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,14 @@ class Activity:
         idle: it has nothing to post.
         stop: why it stopped, None: it did not.
         cut: what it knows of the service's quota, None: nothing was refused.
+        lowered_per_s: calls/s of all processes, while refusals keep them below what is allowed; else None.
     """
 
     counters: Counters
     idle: bool
     stop: Stop | None
     cut: Cut | None = None
+    lowered_per_s: float | None = None
 
 
 class Labeller(Protocol):
@@ -91,9 +93,10 @@ class Heartbeat:
         self._output, self._report, self._labeller, self._store, self._clock = output, report, labeller, store, clock
         self._alone, self._locked = alone, locked
         self._unlimited = alone and locked
-        self._membership = Membership(alone=alone or not rated)
+        self._membership = Membership(report.worker, alone=alone or not rated)
         self._lease = Lease(float("-inf"), float("inf")) if self._unlimited else self._membership.lease
         self._busy_at = clock()
+        self._surplus_at = float("-inf")
         self._told = False
         self._end = threading.Event()
         self._beating = threading.Lock()  # an older look must not replace a newer one
@@ -153,11 +156,13 @@ class Heartbeat:
             except RunStoppedError as error:
                 self._labeller.abandon(error)
                 return
-        if sharing and not self._unlimited:
-            self._renew(began, wrote)
+        if not self._unlimited:
+            self._look_at_others(sharing, began, wrote)
 
     def _is_sharing(self, activity: Activity, now: float) -> bool:
-        if not activity.idle:
+        if not self._membership.is_needed(activity.lowered_per_s):
+            self._surplus_at = now
+        if not activity.idle and now - self._surplus_at >= IDLE_S:
             self._busy_at = now
         if self._alone or now - self._busy_at < IDLE_S:
             return True
@@ -165,11 +170,14 @@ class Heartbeat:
         self._lease = self._membership.lease
         return False
 
-    def _renew(self, began: float, wrote: float) -> None:
+    def _look_at_others(self, sharing: bool, began: float, wrote: float) -> None:
         reports = [] if self._alone else read_reports(self._output, self._report.run_id, self._store)
         others = {each.worker: each for each in reports if each.sharing and each.worker != self._report.worker}
         beats = {worker: each.beat for worker, each in others.items()}
-        self._membership.refreshed(beats, began=began, wrote=wrote, ended=self._clock())
+        if sharing:
+            self._membership.refreshed(beats, began=began, wrote=wrote, ended=self._clock())
+        else:
+            self._membership.watched(beats, began=wrote, ended=self._clock())
         heard = self._membership.moving()
         if (cut := together(each.cut for worker, each in others.items() if worker in heard)) is not None:
             self._labeller.hear(cut)  # before a newcomer's lease begins

@@ -17,6 +17,9 @@ BEAT_S = 1.5
 LEASE_S = 4.5
 DROP_S = 5.0
 
+_FEW_PER_S = 25.0  # calls of one process, below which it learns little of a quota by itself
+_MANY_PER_S = 100.0  # of one, above which another comes back: a newcomer's share is used by nobody for one lease
+
 _NEVER = float("-inf")
 
 
@@ -68,12 +71,15 @@ class Lookout:
 class Membership:
     """One process's place among those that share a rate."""
 
-    def __init__(self, *, alone: bool) -> None:
-        """Not announced yet; ``alone``: no rate is shared, so a newcomer need not wait."""
+    def __init__(self, name: str, *, alone: bool) -> None:
+        """Not announced yet, under a name of its own; ``alone``: no rate is shared, so a newcomer need not wait."""
+        self._name = name
         self._wait_s = 0.0 if alone else LEASE_S
         self._lookout = Lookout()
         self._announced_at = _NEVER
         self._began = _NEVER
+        self._left = False
+        self._number = 0  # among the sharers, by name
         self.sharers = 1
 
     def refreshed(self, others: Mapping[str, Hashable], *, began: float, wrote: float, ended: float) -> None:
@@ -87,9 +93,29 @@ class Membership:
         """
         if wrote > self._began + LEASE_S:  # the first, or others may have dropped this process meanwhile
             self._announced_at = wrote
-        self._began = began
-        self._lookout.look(others, began=wrote, ended=ended)
-        self.sharers = 1 + len(self._lookout.alive())
+        self._began, self._left = began, False
+        self.watched(others, began=wrote, ended=ended)
+
+    def watched(self, others: Mapping[str, Hashable], *, began: float, ended: float) -> None:
+        """The others were looked at, as by :meth:`Lookout.look`; that is all that one does which has left."""
+        self._lookout.look(others, began=began, ended=ended)
+        alive = self._lookout.alive()
+        self.sharers, self._number = 1 + len(alive), sum(name < self._name for name in alive)
+
+    def is_needed(self, lowered_per_s: float | None) -> bool:
+        """Whether this process should share the rate at all; of one that has left, whether it should come back.
+
+        Where a service that refused has brought the rate so low that each would make few calls, the calls of many that
+        do not know of each other fall together, and each has to find the quota by itself: there few make them all.
+
+        Args:
+            lowered_per_s: calls/s (> 0) of all, while refusals keep them below what is allowed; else None.
+        """
+        if lowered_per_s is None:
+            return True
+        if self._left:
+            return self.sharers <= max(1.0, lowered_per_s / _MANY_PER_S)
+        return self._number < max(1.0, lowered_per_s / _FEW_PER_S)
 
     def moving(self) -> frozenset[str]:
         """The other sharers that are alive for sure: a dead one's last word is not heard again and again."""
@@ -97,7 +123,7 @@ class Membership:
 
     def leave(self) -> None:
         """Post nothing more; to be called before others are told. The next refresh announces it anew."""
-        self._began = _NEVER
+        self._began, self._left = _NEVER, True
 
     @property
     def lease(self) -> Lease:
@@ -137,7 +163,7 @@ class Contest:
         """Not announced yet."""
         self._run_id = run_id
         self._order = order
-        self._membership = Membership(alone=False)
+        self._membership = Membership(run_id, alone=False)
         self._lookout = Lookout()
         self._rivals: dict[str, Rival] = {}
 

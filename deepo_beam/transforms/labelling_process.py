@@ -97,7 +97,8 @@ class LabellingProcess:
 
     def look(self) -> Activity:
         """What this process does."""
-        return Activity(self.engine.counters(), self.engine.idle, self.stopped, self.engine.cut())
+        engine = self.engine
+        return Activity(engine.counters(), engine.idle, self.stopped, engine.cut(), engine.lowered_per_s)
 
     @property
     def stopped(self) -> Stop | None:

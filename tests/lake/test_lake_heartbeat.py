@@ -170,6 +170,34 @@ def test_a_process_that_leaves_its_share_may_not_post_from_that_moment(start, cl
     assert beating.lease_left_s() <= 0
 
 
+def test_a_process_that_a_low_quota_does_not_need_leaves_and_comes_back_3_s_after_it_is_needed(
+    start, clock: Clock
+) -> None:
+    needed, surplus = Worker(), Worker()
+    one, other = start(needed, "1111aaaa"), start(surplus, "2222bbbb")
+
+    def beat(times: int) -> None:
+        for _ in range(times):
+            one.beat()
+            other.beat()
+            clock.now += BEAT_S
+
+    beat(5)
+    assert other.lease_left_s() > 0
+    needed.activity = surplus.activity = Activity(Counters(), False, None, Cut(1, 20.0, True, 1.0), lowered_per_s=19.0)
+    beat(4)
+    assert one.lease_left_s() > 0 >= other.lease_left_s()
+    assert needed.told[-1] == 1
+    heard = len(surplus.heard)
+    beat(1)
+    assert len(surplus.heard) == heard + 1, "it knows of the quota as before"
+    needed.activity = surplus.activity = Activity(Counters(), idle=False, stop=None)
+    beat(1)
+    assert needed.told[-1] == 1
+    beat(2)
+    assert needed.told[-1] == 2
+
+
 def test_the_rate_is_shared_before_the_lease_goes_on(start, store: KillableStore, clock: Clock) -> None:
     left_when_told: list[float] = []
 

@@ -53,7 +53,7 @@ class World:
 
 def sharer(world: World, name: str, rates: list[float], life_s: float) -> Iterator[float]:
     """Refreshes as a heartbeat does; ``rates``: how fast it may post in each tenth of a second."""
-    me, dies_at = Membership(alone=False), world.now + life_s
+    me, dies_at = Membership("worker", alone=False), world.now + life_s
     for beat in itertools.count():
         if world.now > dies_at:
             return
@@ -98,7 +98,7 @@ def test_the_shares_of_all_that_may_post_never_exceed_the_rate(block: int) -> No
 
 
 def test_a_newcomer_waits_one_lease_and_a_share_of_a_dead_process_is_free_after_the_drop() -> None:
-    me = Membership(alone=False)
+    me = Membership("worker", alone=False)
     me.refreshed({"other": 1}, began=0.0, wrote=0.0, ended=0.0)
     assert me.sharers == 2
     assert me.lease.left_s(LEASE_S - 0.1) == 0.0
@@ -108,8 +108,31 @@ def test_a_newcomer_waits_one_lease_and_a_share_of_a_dead_process_is_free_after_
     assert me.sharers == 1
 
 
+def member(name: str, others: str) -> Membership:
+    made = Membership(name, alone=False)
+    made.refreshed(dict.fromkeys(others, 1), began=0.0, wrote=0.0, ended=0.0)
+    return made
+
+
+@pytest.mark.parametrize(("lowered", "needed"), [(None, "abcd"), (60.0, "abc"), (40.0, "ab"), (25.0, "a"), (1.0, "a")])
+def test_of_a_rate_that_refusals_keep_low_so_many_are_needed(lowered: float | None, needed: str) -> None:
+    members = {name: member(name, "abcd".replace(name, "")) for name in "abcd"}
+    assert [name for name, one in members.items() if one.is_needed(lowered)] == list(needed)
+
+
+def test_one_that_was_not_needed_comes_back_when_there_is_much_or_nobody_is_left() -> None:
+    left = member("b", "a")
+    assert not left.is_needed(20.0)
+    left.leave()
+    left.watched({"a": 2}, began=1.0, ended=1.0)
+    assert [left.is_needed(rate) for rate in (99.0, 199.0, 200.0, None)] == [False, False, True, True]
+    assert left.lease.left_s(1.0) <= 0
+    left.watched({"a": 2}, began=1.1 + DROP_S, ended=1.1 + DROP_S)
+    assert left.is_needed(20.0)
+
+
 def test_alone_there_is_no_wait_but_a_lease() -> None:
-    me = Membership(alone=True)
+    me = Membership("worker", alone=True)
     assert me.lease.left_s(0.0) <= 0
     me.refreshed({}, began=1.0, wrote=1.5, ended=1.5)
     assert me.lease.left_s(1.5) == 4.0
@@ -177,7 +200,7 @@ def contender(world: World, run_id: str, order: int, held: dict[str, list[tuple[
 
 def _holding(world: World, run_id: str, order: int, held: dict[str, list[tuple[float, float]]]) -> Iterator[float]:
     """Post while the lease lasts and nobody else is said to hold the output; as a process of the run does."""
-    me = Membership(alone=True)
+    me = Membership("worker", alone=True)
     for beat in range(1000, 1000 + world.rng.randrange(1, 30)):
         began = world.now
         yield world.delay()

@@ -219,7 +219,8 @@ class Member(Actor):
     # --- as the heartbeat sees it --------------------------------------------------------------------
 
     def look(self) -> Activity:
-        return Activity(self.core.counters, self.core.idle, None, self.core.cut(self.clock.now))
+        core = self.core
+        return Activity(core.counters, core.idle, None, core.cut(self.clock.now), core.lowered_per_s)
 
     def share_rate(self, sharers: int) -> None:
         self.core.share_rate(sharers)

@@ -237,7 +237,8 @@ class Process(Actor):
         """What the heartbeat says of it."""
         fatal = self.core.fatal
         stop = Stop(str(fatal), fatal.exit_code) if fatal else Stop(self.stopped) if self.stopped else None
-        return Activity(self.core.counters, self.core.idle, stop, self.core.cut(self.clock.now))
+        core = self.core
+        return Activity(core.counters, core.idle, stop, core.cut(self.clock.now), core.lowered_per_s)
 
     def share_rate(self, sharers: int) -> None:
         """So many processes post."""
