@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
-from deepo_beam.cli.memory import loading
+from deepo_beam.cli.memory import loading, seldom_look_for_cycles
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.reporting import set_up_logging
 
@@ -46,6 +46,7 @@ def show_plan(config: LabelConfig, *, as_json: bool) -> None:
     with loading():
         from deepo_beam import bulk
         from deepo_beam.cli.progress import progress
+    seldom_look_for_cycles()
 
     with progress(None, quiet=False):
         found = bulk.estimate_run(config)

@@ -12,16 +12,19 @@ from deepo_beam.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
+    thresholds = gc.get_threshold()
     yield
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
 
 
 @pytest.mark.parametrize(("command", "step"), [("plan", "estimate_run"), ("label", "held_run")])
 def test_cycles_are_not_looked_for_among_imports_before_anything_is_listed(command, step, monkeypatch, tmp_path):
-    frozen = []
+    frozen, thresholds = [], []
 
     def stop_here(_: object) -> None:
         frozen.append(gc.get_freeze_count())
+        thresholds.append(gc.get_threshold()[0])
         raise ConfigError("seen")
 
     monkeypatch.setattr(bulk, step, stop_here)
@@ -30,3 +33,4 @@ def test_cycles_are_not_looked_for_among_imports_before_anything_is_listed(comma
 
     assert frozen[0] > 10_000
     assert gc.isenabled()
+    assert (thresholds[0] > 10_000) == (command == "plan"), "labelling seldom would hold more"
