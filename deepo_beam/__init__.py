@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deepo_beam.config import LabelConfig
     from deepo_beam.errors import DeepoBeamError
     from deepo_beam.lake.flatten import flatten_predictions
+    from deepo_beam.lake.reading import read_labels, read_table
     from deepo_beam.transforms import FlattenPredictions, Label, LabelImages, ListImages, PublishTables
     from deepo_beam.types import Failure, ImageRef, ImageResult, Status
 
@@ -30,6 +31,8 @@ _HOMES = {
     "PublishTables": "deepo_beam.transforms",
     "Status": "deepo_beam.types",
     "flatten_predictions": "deepo_beam.lake.flatten",
+    "read_labels": "deepo_beam.lake.reading",
+    "read_table": "deepo_beam.lake.reading",
 }
 
 __all__ = [
@@ -46,6 +49,8 @@ __all__ = [
     "Status",
     "__version__",
     "flatten_predictions",
+    "read_labels",
+    "read_table",
 ]
 
 
