@@ -38,6 +38,7 @@ from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import STDIN_LIST, check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
+from deepo_beam.runners import explain_failure
 from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, labelling_process
 from deepo_beam.transforms.label_images import BUCKETS
 from deepo_beam.types import ImageRef
@@ -192,14 +193,16 @@ def _run(pipeline: beam.Pipeline) -> None:
     """To its end; without Beam's test of a copy of the pipeline, which leaves a temporary folder each time.
 
     Raises:
-        RunStoppedError: a worker process died.
+        DeepoBeamError: what a worker raised elsewhere.
+        RunStoppedError: a worker process died, or the job was cancelled.
     """
     try:
         pipeline.run(test_runner_api=False).wait_until_finish()
-    except RuntimeError as error:
-        if "Channel closed prematurely" not in str(error):  # Beam has no type for it
+    except RuntimeError as error:  # Beam has no other type for it
+        explained = explain_failure(str(error))
+        if explained is None:
             raise
-        raise RunStoppedError("a worker process ended before its work did; the next run goes on") from None
+        raise explained from None
 
 
 def stop_run(plan: RunPlan, reason: str) -> None:

@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
 from deepo_beam import storage
-from deepo_beam.engine import Cut, Engine
+from deepo_beam.engine import Counters, Cut, Engine
 from deepo_beam.errors import DeepoBeamError
 from deepo_beam.lake.dataset import check_journal
 from deepo_beam.lake.heartbeat import Activity, Heartbeat
@@ -42,11 +42,13 @@ class LabellingProcess:
 
         Raises:
             OutputHeldError: another run holds the output.
-            PreflightError: there is no usable key on this machine.
+            PreflightError: there is no usable key on this machine, or no such output.
             RunStoppedError: the run has no launcher any more, or the output was re-bucketed since it was planned.
         """
         self.users = 0
+        self.sharers = 1
         self._asked: str | None = None
+        self._told, self._telling = Counters(), threading.Lock()
         self._ending = ExitStack()
         with self._ending:
             self._start(plan)
@@ -80,6 +82,12 @@ class LabellingProcess:
             )
             self._ending.callback(self._heartbeat.close)
 
+    def news(self) -> tuple[Counters, Counters]:
+        """What was done at the last look, and by now; of several bundles in this process one hears of it."""
+        with self._telling:
+            before, self._told = self._told, self.engine.counters()
+            return before, self._told
+
     def beat(self) -> None:
         """Let the summary and the progress know what was done up to now.
 
@@ -109,6 +117,7 @@ class LabellingProcess:
 
     def share_rate(self, sharers: int) -> None:
         """So many processes post."""
+        self.sharers = sharers
         self.engine.share_rate(sharers)
 
     def hear(self, others: Cut) -> None:
