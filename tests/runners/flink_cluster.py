@@ -46,7 +46,7 @@ taskmanager.memory.jvm-overhead.max: 64m
 taskmanager.load-balance.mode: SLOTS
 io.tmp.dirs: {tmp}
 restart-strategy.type: fixed-delay
-restart-strategy.fixed-delay.attempts: 5
+restart-strategy.fixed-delay.attempts: 3
 restart-strategy.fixed-delay.delay: 1s
 cluster.registration.error-delay: 300
 cluster.registration.initial-timeout: 200
@@ -86,9 +86,9 @@ class FlinkCluster:
     managers: list[Popen[bytes]] = field(default_factory=list)
     ends: ExitStack = field(default_factory=ExitStack)
 
-    def flags(self, parallelism: int) -> list[str]:
-        """What to tell Beam."""
-        worker = json.dumps({"command": str(TESTBED / "worker.sh")})
+    def flags(self, parallelism: int, **environment: str) -> list[str]:
+        """What to tell Beam; workers have ``environment`` beside that of their TaskManager."""
+        worker = json.dumps({"command": str(TESTBED / "worker.sh"), "env": environment})
         return [
             "--runner=PortableRunner",
             f"--job_endpoint=localhost:{self.jobs}",
@@ -108,13 +108,17 @@ class FlinkCluster:
         ended = ("FINISHED", "CANCELED", "FAILED")
         return [job["jid"] for job in self.get("/jobs/overview")["jobs"] if job["state"] not in ended]
 
+    def last_job(self) -> str:
+        """The id of the job that began last."""
+        return max(self.get("/jobs/overview")["jobs"], key=lambda job: job["start-time"])["jid"]
+
     def cancel(self, job: str) -> None:
         """As a click on *Cancel* does."""
         requests.patch(f"http://localhost:{self.rest}/jobs/{job}?mode=cancel", timeout=10).raise_for_status()
 
     def start_manager(self) -> None:
         """One more TaskManager, as a cluster's keeper starts one for each that died."""
-        wanted = 1 + sum(manager.poll() is None for manager in self.managers)
+        wanted = 1 + len(self.alive())
         log = self.folder / f"taskmanager-{len(self.managers)}.log"
         memory = ["-Xms512m", "-Xmx512m", "-XX:MaxDirectMemorySize=320m", "-XX:MaxMetaspaceSize=256m"]
         entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -131,9 +135,14 @@ class FlinkCluster:
                     "DEEPOMATIC_API_KEY": "any",
                     "TMPDIR": str(self.folder),
                 },
+                cwd=self.folder,  # a worker leaves a file where it starts
             )
         )
         self.managers.append(manager)
+
+    def alive(self) -> list[Popen[bytes]]:
+        """The TaskManagers that run."""
+        return [manager for manager in self.managers if manager.poll() is None]
 
     def workers(self, manager: Popen[bytes]) -> list[int]:
         """The Python workers of a TaskManager, also of a dead one."""

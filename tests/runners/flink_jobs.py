@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,23 @@ class Job(Chaos):
 
 
 def job(folder: Path, service: RunningEmulator, runner: list[str], *flags: str) -> Job:
-    """In 64 buckets, which two or four workers share evenly enough."""
-    return Job(folder, service, random.Random(1), flags, tuple(runner), buckets=64)
+    """In as many buckets as an output has by itself, so that workers share them evenly enough."""
+    return Job(folder, service, random.Random(1), flags, tuple(runner), buckets=256)
+
+
+def when_accepted(service: RunningEmulator, wanted: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the service has accepted so many calls."""
+    deadline = time.monotonic() + LIMIT_S
+    while service.stats()["accepted"] < wanted:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing is posted"
+        time.sleep(0.1)
+
+
+def check_here(there: Job) -> None:
+    """Every promise, by the same command in one process, which makes no call any more."""
+    there.runner, there.flags = (), ()
+    there.check()
 
 
 def ended_well(process: subprocess.Popen[str]) -> dict:
@@ -75,10 +91,10 @@ def rows(lake: Path, table: str) -> list[tuple]:
     return sorted(found)
 
 
-def use_of_rate(per_second: list[int], rate: float, first_s: int) -> float:
-    """The share of a rate that was used, from ``first_s`` seconds after the first call to shortly before the last."""
+def use_of_rate(per_second: list[int], rate: float) -> float:
+    """The share of a rate that was used while all workers had work: they do not start at once, nor end at once."""
     busy = [second for second, accepted in enumerate(per_second) if accepted]
-    settled = per_second[busy[0] + first_s : busy[-1] - 1]
+    settled = per_second[busy[0] + 8 : busy[-1] - 6]
     return sum(settled) / (rate * len(settled))
 
 
