@@ -38,15 +38,15 @@ taskmanager.memory.framework.off-heap.size: 64m
 taskmanager.memory.task.heap.size: 384m
 taskmanager.memory.task.off-heap.size: 0m
 taskmanager.memory.managed.size: 128m
-taskmanager.memory.network.min: 64m
-taskmanager.memory.network.max: 64m
+taskmanager.memory.network.min: 256m
+taskmanager.memory.network.max: 256m
 taskmanager.memory.jvm-metaspace.size: 256m
 taskmanager.memory.jvm-overhead.min: 64m
 taskmanager.memory.jvm-overhead.max: 64m
 taskmanager.load-balance.mode: SLOTS
 io.tmp.dirs: {tmp}
 restart-strategy.type: fixed-delay
-restart-strategy.fixed-delay.attempts: 3
+restart-strategy.fixed-delay.attempts: 5
 restart-strategy.fixed-delay.delay: 1s
 cluster.registration.error-delay: 300
 cluster.registration.initial-timeout: 200
@@ -120,7 +120,7 @@ class FlinkCluster:
         """One more TaskManager, as a cluster's keeper starts one for each that died."""
         wanted = 1 + len(self.alive())
         log = self.folder / f"taskmanager-{len(self.managers)}.log"
-        memory = ["-Xms512m", "-Xmx512m", "-XX:MaxDirectMemorySize=320m", "-XX:MaxMetaspaceSize=256m"]
+        memory = ["-Xms512m", "-Xmx512m", "-XX:MaxDirectMemorySize=512m", "-XX:MaxMetaspaceSize=256m"]
         entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         manager = self.ends.enter_context(
             running(

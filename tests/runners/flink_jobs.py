@@ -59,8 +59,9 @@ def when_accepted(service: RunningEmulator, wanted: int, process: subprocess.Pop
 
 
 def check_here(there: Job) -> None:
-    """Every promise, by the same command in one process, which makes no call any more."""
+    """Every promise, by the same command in one process, which does what is left."""
     there.runner, there.flags = (), ()
+    there.finish()
     there.check()
 
 
