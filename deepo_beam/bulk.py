@@ -131,7 +131,9 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
         PreflightError: key, model or output cannot be used.
         StorageError: the output or an input cannot be read.
     """
-    alone = _is_alone(pipeline_options(config, beam_flags))
+    options = pipeline_options(config, beam_flags)
+    _check_shared(config, options)
+    alone = _is_alone(options)
     dataset = check_output(config)
     if dataset is not None:
         assert config.run_id is not None
@@ -270,6 +272,16 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
 
 def _is_alone(options: PipelineOptions) -> bool:
     return labelling_process.is_alone(create_runner(options.view_as(StandardOptions).runner), options)
+
+
+def _check_shared(config: LabelConfig, options: PipelineOptions) -> None:
+    """Other runners may share a disk with their workers, which see for themselves whether they do."""
+    runner = str(options.view_as(StandardOptions).runner)
+    if runner.endswith("DataflowRunner") and storage.is_local(config.output_uri):
+        raise ConfigError(
+            f"--output {config.output_uri} is on the disk of this machine, which Dataflow's workers do not have: name a"
+            " folder in a store, such as gs://my-bucket/labels"
+        )
 
 
 def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:

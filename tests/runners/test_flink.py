@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from flink_cluster import FlinkCluster
 from flink_jobs import job, most_in, rows, use_of_rate
+from flink_metrics import metrics_of
 
 from deepo_beam.emulator.testing import RunningEmulator, running_emulator
+from deepo_beam.transforms.label_metrics import NAMESPACE
 
 IMAGES = 2000
 
@@ -21,7 +23,7 @@ def service() -> Iterator[RunningEmulator]:
         yield emulator
 
 
-def test_the_tables_are_those_of_one_process_row_for_row(
+def test_the_tables_are_those_of_one_process_row_for_row_and_metrics_are_on_flinks_rest(
     tmp_path: Path, service: RunningEmulator, flink: FlinkCluster
 ) -> None:
     there, here = job(tmp_path, service, flink.flags(2)), job(tmp_path, service, [])
@@ -32,6 +34,20 @@ def test_the_tables_are_those_of_one_process_row_for_row(
     assert summary["calls"] == service.stats()["accepted"] == IMAGES
     labelled_by = {json.loads(path.read_text())["worker"] for path in there.lake.glob("workers/*.json")}
     assert len(labelled_by) == 2
+
+    seen = metrics_of(flink, flink.last_job(), NAMESPACE)
+    assert seen["calls"] == [IMAGES]
+    assert seen["succeeded"][0] + seen.get("no_detection", [0])[0] == IMAGES
+    assert seen["failed"] == seen["failed_not_an_image"] == [1]
+    assert {
+        "polls",
+        "queue_ms",
+        "submit_ms",
+        "wait_ms",
+        "image_bytes",
+        "in_flight",
+        "rate_share_percent",
+    } <= seen.keys()
 
     here.name = "here"
     here.label()
