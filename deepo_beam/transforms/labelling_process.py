@@ -49,7 +49,7 @@ class LabellingProcess:
         self.sharers = 1
         self._asked: str | None = None
         self._told, self._telling = Counters(), threading.Lock()
-        self._ending = ExitStack()
+        self._ending, self._hold = ExitStack(), ExitStack()
         with self._ending:
             self._start(plan)
             self._ending = self._ending.pop_all()
@@ -58,7 +58,8 @@ class LabellingProcess:
         _leave_signals_to_launcher()
         worker = new_worker_id()
         if plan.output is not None:
-            self._ending.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
+            self._ending.callback(self._hold.close)
+            self._hold.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
             check_journal(plan.output, plan.journal, PATIENT)
         transport = ServiceTransport(plan)
         self._ending.callback(transport.close)
@@ -79,6 +80,7 @@ class LabellingProcess:
                 alone=plan.alone,
                 locked=storage.is_local(plan.output),
                 rated=plan.engine.rate_per_s is not None,
+                leave=self.leave if plan.launched else None,
             )
             self._ending.callback(self._heartbeat.close)
 
@@ -132,6 +134,11 @@ class LabellingProcess:
     def abandon(self, error: DeepoBeamError) -> None:
         """The run does not hold the output any more."""
         self.engine.stop_with(error)
+
+    def leave(self) -> None:
+        """The run is complete: let the next one have the output, though the runner keeps this process alive."""
+        self.engine.stop()
+        self._hold.close()
 
     def crash(self, error: BaseException) -> None:
         """The heartbeat ended with a bug."""
