@@ -6,7 +6,7 @@ import base64
 import json
 
 from apache_beam.coders.coders import VarIntCoder
-from apache_beam.coders.stream import create_InputStream
+from apache_beam.coders.coder_impl import create_InputStream
 from flink_cluster import FlinkCluster
 
 
