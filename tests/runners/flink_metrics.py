@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
-from apache_beam.coders.coders import VarIntCoder
 from apache_beam.coders.coder_impl import create_InputStream
+from apache_beam.coders.coders import VarIntCoder
 from flink_cluster import FlinkCluster
 
 
