@@ -76,8 +76,8 @@ def test_two_processes_of_beams_own_runner_leave_the_tables_of_one(tmp_path: Pat
     there, here = job(tmp_path, service, two), job(tmp_path, service, [])
     there.make_photos(IMAGES)
     there.label()
+    check_here(there)
     here.name = "here"
     here.label()
     for table in ("images", "labels"):
         assert rows(there.lake, table) == rows(here.lake, table)
-    check_here(there)
