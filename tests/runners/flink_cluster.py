@@ -63,7 +63,18 @@ appender.console.type = CONSOLE
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c{1} - %m%n
 """
-_OPENED = "lang net io nio lang.reflect text time util util.concurrent util.concurrent.atomic util.concurrent.locks"
+_UTIL = ("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks")
+OPENED = (
+    "java.lang",
+    "java.lang.reflect",
+    "java.net",
+    "java.io",
+    "java.nio",
+    "java.text",
+    "java.time",
+    *_UTIL,
+    "sun.nio.ch",
+)
 _EXPORTED = ("java.base/sun.net.util", "java.rmi/sun.rmi.registry", "java.security.jgss/sun.security.krb5")
 
 
@@ -214,10 +225,9 @@ def _command_line(pid: int) -> bytes:
 
 def _java() -> list[str]:
     java = tool("java", "apt-get install openjdk-17-jdk-headless")
-    opened = [f"java.base/java.{name}" for name in _OPENED.split()] + ["java.base/sun.nio.ch"]
     return [
         java,
-        *(f"--add-opens={name}=ALL-UNNAMED" for name in opened),
+        *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED),
         *(f"--add-exports={name}=ALL-UNNAMED" for name in _EXPORTED),
     ]
 

@@ -11,7 +11,7 @@ from apache_beam.version import __version__ as beam_version
 from parts import go_program, maven, part, run
 
 FLINK = "1.19.3"
-JOB_SERVER = "2.62.0"  # the newest of Beam's Flink runner that the registry has; also in flink/pom.xml
+JOB_SERVER = "2.62.0"  # the newest of Beam's Flink and Spark runners that the registry has; also in the poms
 TESTBED = Path(__file__).parents[1] / "testbed" / "flink"
 _BEAM_GO = "github.com/apache/beam/sdks/v2"
 
@@ -34,6 +34,12 @@ def flink_job_server() -> Path:
     """One jar, started with ``java -jar``."""
     name = "flink-job-server.jar"
     return maven("flink-job-server", JOB_SERVER, TESTBED / "pom.xml", "package", keep=name) / name
+
+
+def spark_job_server() -> Path:
+    """The folder of its jars, which are a class path."""
+    pom = TESTBED.parent / "spark" / "pom.xml"
+    return maven("spark-job-server", JOB_SERVER, pom, "dependency:copy-dependencies", keep="dependency/*.jar")
 
 
 def boot() -> Path:
