@@ -9,6 +9,8 @@ PY := .venv/bin/python
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 PYTEST := -m pytest --numprocesses 3 --dist loadfile
+# Those with targets of their own.
+FAST_ENOUGH := not chaos and not runners and not stores
 
 # Only .venv counts, whichever environment is active.
 unexport VIRTUAL_ENV PYTHONHOME
@@ -23,11 +25,11 @@ demo: $(DEMO_READY) ## Label photographs and digits over HTTP on this machine, t
 	$(PY) -m pipelines.demo
 
 test: $(READY) ## Run every test but those of chaos, in parallel
-	$(PY) $(PYTEST) -m 'not chaos'
+	$(PY) $(PYTEST) -m '$(FAST_ENOUGH)'
 
 coverage: $(READY) ## Run the same without the simulation, and report what they cover
 	$(PY) -m coverage erase
-	$(PY) -m coverage run $(PYTEST) -m 'not chaos' --ignore=tests/simulation
+	$(PY) -m coverage run $(PYTEST) -m '$(FAST_ENOUGH)' --ignore=tests/simulation
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
@@ -60,13 +62,13 @@ test-pythons: $(READY) ## Run the fast tests under each of Python 3.10, 3.11 and
 	  ran=yes; env=".venvs/$${python##*/}"; echo "== $$python"; \
 	  $(PY) -m uv venv --quiet --clear --python "$$(command -v "$$python")" "$$env"; \
 	  $(PY) -m uv pip install --quiet --python "$$env/bin/python" -c constraints.txt -e '.[dev]'; \
-	  "$$env/bin/python" $(PYTEST) -m 'not slow and not chaos'; \
+	  "$$env/bin/python" $(PYTEST) -m 'not slow and $(FAST_ENOUGH)'; \
 	done; test -n "$$ran" || { echo "None of these is here: $(PYTHONS)" >&2; exit 1; }
 
 test-lowest: $(READY) ## Run the fast tests with the oldest dependencies that pyproject.toml allows
 	$(PY) -m uv venv --quiet --clear --python "$$(command -v "$(PYTHON)")" .venvs/lowest
 	$(PY) -m uv pip install --quiet --python .venvs/lowest/bin/python --resolution lowest-direct -e '.[dev]'
-	.venvs/lowest/bin/python $(PYTEST) -m 'not slow and not chaos'
+	.venvs/lowest/bin/python $(PYTEST) -m 'not slow and $(FAST_ENOUGH)'
 
 pins: $(READY) ## Renew constraints.txt with the newest releases that pyproject.toml allows
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --extra dev --upgrade --no-annotate \

@@ -38,6 +38,7 @@ from deepo_beam.lake.stops import Stop, ask_to_stop
 from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import STDIN_LIST, check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
+from deepo_beam.runners import explain_failure
 from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, labelling_process
 from deepo_beam.transforms.label_images import BUCKETS
 from deepo_beam.types import ImageRef
@@ -130,7 +131,9 @@ def prepare_run(config: LabelConfig, beam_flags: Sequence[str] = ()) -> tuple[La
         PreflightError: key, model or output cannot be used.
         StorageError: the output or an input cannot be read.
     """
-    alone = _is_alone(pipeline_options(config, beam_flags))
+    options = pipeline_options(config, beam_flags)
+    _check_shared(config, options)
+    alone = _is_alone(options)
     dataset = check_output(config)
     if dataset is not None:
         assert config.run_id is not None
@@ -192,14 +195,16 @@ def _run(pipeline: beam.Pipeline) -> None:
     """To its end; without Beam's test of a copy of the pipeline, which leaves a temporary folder each time.
 
     Raises:
-        RunStoppedError: a worker process died.
+        DeepoBeamError: what a worker raised elsewhere.
+        RunStoppedError: a worker process died, or the job was cancelled.
     """
     try:
         pipeline.run(test_runner_api=False).wait_until_finish()
-    except RuntimeError as error:
-        if "Channel closed prematurely" not in str(error):  # Beam has no type for it
+    except RuntimeError as error:  # Beam has no other type for it
+        explained = explain_failure(str(error))
+        if explained is None:
             raise
-        raise RunStoppedError("a worker process ended before its work did; the next run goes on") from None
+        raise explained from None
 
 
 def stop_run(plan: RunPlan, reason: str) -> None:
@@ -267,6 +272,16 @@ def pipeline_options(config: LabelConfig, beam_flags: Sequence[str] = ()) -> Pip
 
 def _is_alone(options: PipelineOptions) -> bool:
     return labelling_process.is_alone(create_runner(options.view_as(StandardOptions).runner), options)
+
+
+def _check_shared(config: LabelConfig, options: PipelineOptions) -> None:
+    """Other runners may share a disk with their workers, which see for themselves whether they do."""
+    runner = str(options.view_as(StandardOptions).runner)
+    if runner.endswith("DataflowRunner") and storage.is_local(config.output_uri):
+        raise ConfigError(
+            f"--output {config.output_uri} is on the disk of this machine, which Dataflow's workers do not have: name a"
+            " folder in a store, such as gs://my-bucket/labels"
+        )
 
 
 def _check_names(flags: Sequence[str], options: PipelineOptions) -> None:

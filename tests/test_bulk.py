@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.runners.runner import create_runner
 
-from deepo_beam.bulk import pipeline_options, takes_value
+from deepo_beam.bulk import pipeline_options, prepare_run, takes_value
 from deepo_beam.cli.options import split_beam_options
 from deepo_beam.config import LabelConfig
 from deepo_beam.errors import ConfigError
@@ -53,6 +55,13 @@ def test_options_of_label_and_of_beam_are_told_apart_with_their_values() -> None
 def test_an_option_that_nobody_knows_is_refused_and_the_nearest_is_named(flag: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=meant):
         pipeline_options(LabelConfig(), [flag])
+
+
+def test_dataflow_is_not_sent_to_a_folder_of_this_machine(tmp_path: Path) -> None:
+    config = LabelConfig(inputs=["a.jpg"], output=str(tmp_path / "lake"), spec="echo-v1", run_id="run-a")
+    with pytest.raises(ConfigError, match="which Dataflow's workers do not have: name a folder in a store"):
+        prepare_run(config, ["--runner=DataflowRunner"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_runner_elsewhere_may_know_more_but_a_near_miss_is_refused_for_it_too() -> None:

@@ -16,6 +16,7 @@ from deepo_beam.errors import DeepoBeamError, RunStoppedError, StorageError
 from deepo_beam.lake.holding import check_held
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.lease import BEAT_S, Lease, Membership
+from deepo_beam.lake.publish import is_published
 from deepo_beam.lake.stops import Stop, ask_to_stop, asked_to_stop
 from deepo_beam.lake.workers import WorkerReport, read_reports, write_report
 
@@ -74,6 +75,8 @@ class Heartbeat:
         locked: the output is held by a lock that ends with the run's processes; otherwise by a lease, which must
             be looked for.
         rated: the run has a rate, which a newcomer may use a part of only when the others know of it.
+        leave: called once, when the run is complete and this process has nothing to do: some runners keep workers
+            alive, which would hold the output against the next run. Then it beats no more. None: it goes with its run.
         store: where to write.
     """
 
@@ -86,6 +89,7 @@ class Heartbeat:
         alone: bool,
         locked: bool,
         rated: bool = True,
+        leave: Callable[[], None] | None = None,
         store: Store = storage,
         clock: Callable[[], float] = lease_clock,
     ) -> None:
@@ -97,6 +101,7 @@ class Heartbeat:
         self._lease = Lease(float("-inf"), float("inf")) if self._unlimited else self._membership.lease
         self._busy_at = clock()
         self._surplus_at = float("-inf")
+        self._leave, self._left = leave, False
         self._told = False
         self._end = threading.Event()
         self._beating = threading.Lock()  # an older look must not replace a newer one
@@ -114,7 +119,8 @@ class Heartbeat:
             StorageError: it may not have been written.
         """
         with self._beating:
-            self._refresh()
+            if not self._left:
+                self._refresh()
 
     def close(self) -> None:
         """Stop beating; what was reported stays, for the summary."""
@@ -127,7 +133,7 @@ class Heartbeat:
                 # A missed beat is told by its absence, and by a lease that runs out.
                 with suppress(StorageError):
                     self.beat()
-                if self._end.wait(BEAT_S):
+                if self._left or self._end.wait(BEAT_S):
                     return
         except BaseException as error:
             self._labeller.crash(error)
@@ -158,6 +164,9 @@ class Heartbeat:
                 return
         if not self._unlimited:
             self._look_at_others(sharing, began, wrote)
+        if self._leave is not None and not sharing and is_published(self._output, self._report.run_id, self._store):
+            self._left = True
+            self._leave()
 
     def _is_sharing(self, activity: Activity, now: float) -> bool:
         if not self._membership.is_needed(activity.lowered_per_s):

@@ -60,6 +60,7 @@ def join_output(output: str, run_id: str, worker: str, *, launched: bool) -> Out
 
     Raises:
         OutputHeldError: another run holds it.
+        PreflightError: it is a folder that this machine does not have.
         RunStoppedError: the launcher is gone.
         StorageError: it cannot be read or written.
     """

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from deepo_beam.errors import OutputHeldError, RunStoppedError
+from deepo_beam.errors import OutputHeldError, PreflightError, RunStoppedError
 from deepo_beam.lake.holder import Holder
 
 LOCK = "lock"  # the file's name, below the output
@@ -92,11 +92,14 @@ def lock_for_worker(output: str, holder: Holder, *, launched: bool) -> OutputLoc
 
     Raises:
         OutputHeldError: another run holds it.
+        PreflightError: there is no such folder here, though the launcher has one.
         RunStoppedError: the launcher is gone.
     """
     try:
         descriptor = _open(output)
-    except OSError:
+    except OSError as error:
+        if launched:
+            raise _elsewhere(output, error) from None
         return OutputLock(-1)
     patience = time.monotonic() + _TAKING_ENDS_WITHIN_S
     while True:
@@ -115,6 +118,13 @@ def lock_for_worker(output: str, holder: Holder, *, launched: bool) -> OutputLoc
             raise _held(output, found)
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         time.sleep(_LOOK_AGAIN_S)
+
+
+def _elsewhere(output: str, error: OSError) -> PreflightError:
+    return PreflightError(
+        f"a worker on {socket.gethostname()} has no {output} ({error.strerror}): name an output in a store, or a folder"
+        " that the launcher and all workers share"
+    )
 
 
 def find_holder(output: str) -> Holder | None:

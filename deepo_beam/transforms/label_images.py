@@ -26,6 +26,7 @@ from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import labelling_process
 from deepo_beam.transforms.group_images import GroupImagesByBucket, ImageBatch
+from deepo_beam.transforms.label_metrics import LabelMetrics
 from deepo_beam.transforms.plan_buckets import PlanBucketFn
 from deepo_beam.types import ImageRef, ImageResult
 
@@ -139,6 +140,7 @@ class _LabelBucketFn(PlanBucketFn):
         """One engine a process."""
         super().setup()
         self._session: Session | None = None
+        self._metrics = LabelMetrics()
         self._process = labelling_process.acquire(self._plan)
 
     def teardown(self) -> None:
@@ -184,6 +186,7 @@ class _LabelBucketFn(PlanBucketFn):
                 elif entry.result is not None:  # by an earlier attempt of this bundle, whose output is lost
                     yield entry.result
             session.submit(works, self._calls_left(bucket, history, allotments))
+            self._metrics.worked(*self._process.news(), self._process.sharers)
             yield from self._finished(session)
         except BaseException:
             self._give_up()
@@ -196,6 +199,7 @@ class _LabelBucketFn(PlanBucketFn):
         try:
             session.wait()
             yield from self._finished(session)
+            self._metrics.worked(*self._process.news(), self._process.sharers)
             with suppress(StorageError):  # a missed report is no reason to label the bundle again
                 self._process.beat()
         except BaseException:
@@ -223,7 +227,9 @@ class _LabelBucketFn(PlanBucketFn):
         return {bucket: calls_left(allotments.get(bucket, 0), history.segments, self._plan.run_id)}
 
     def _finished(self, session: Session) -> Iterator[WindowedValue]:
-        for outcome in session.take_outcomes():
+        outcomes = session.take_outcomes()
+        self._metrics.settled(outcome.result for outcome in outcomes if isinstance(outcome, Settled))
+        for outcome in outcomes:
             work = outcome.work
             self._left += isinstance(outcome, NotAttempted)
             for timestamp, window in self._places.pop((work.bucket, work.image.image_id)):

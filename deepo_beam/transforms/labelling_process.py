@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
 from deepo_beam import storage
-from deepo_beam.engine import Cut, Engine
+from deepo_beam.engine import Counters, Cut, Engine
 from deepo_beam.errors import DeepoBeamError
 from deepo_beam.lake.dataset import check_journal
 from deepo_beam.lake.heartbeat import Activity, Heartbeat
@@ -42,12 +42,14 @@ class LabellingProcess:
 
         Raises:
             OutputHeldError: another run holds the output.
-            PreflightError: there is no usable key on this machine.
+            PreflightError: there is no usable key on this machine, or no such output.
             RunStoppedError: the run has no launcher any more, or the output was re-bucketed since it was planned.
         """
         self.users = 0
+        self.sharers = 1
         self._asked: str | None = None
-        self._ending = ExitStack()
+        self._told, self._telling = Counters(), threading.Lock()
+        self._ending, self._hold = ExitStack(), ExitStack()
         with self._ending:
             self._start(plan)
             self._ending = self._ending.pop_all()
@@ -56,7 +58,8 @@ class LabellingProcess:
         _leave_signals_to_launcher()
         worker = new_worker_id()
         if plan.output is not None:
-            self._ending.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
+            self._ending.callback(self._hold.close)
+            self._hold.callback(join_output(plan.output, plan.run_id, worker, launched=plan.launched).close)
             check_journal(plan.output, plan.journal, PATIENT)
         transport = ServiceTransport(plan)
         self._ending.callback(transport.close)
@@ -77,8 +80,15 @@ class LabellingProcess:
                 alone=plan.alone,
                 locked=storage.is_local(plan.output),
                 rated=plan.engine.rate_per_s is not None,
+                leave=self.leave if plan.launched else None,
             )
             self._ending.callback(self._heartbeat.close)
+
+    def news(self) -> tuple[Counters, Counters]:
+        """What was done at the last look, and by now; of several bundles in this process one hears of it."""
+        with self._telling:
+            before, self._told = self._told, self.engine.counters()
+            return before, self._told
 
     def beat(self) -> None:
         """Let the summary and the progress know what was done up to now.
@@ -110,6 +120,7 @@ class LabellingProcess:
 
     def share_rate(self, sharers: int) -> None:
         """So many processes post."""
+        self.sharers = sharers
         self.engine.share_rate(sharers)
 
     def hear(self, others: Cut) -> None:
@@ -124,6 +135,11 @@ class LabellingProcess:
     def abandon(self, error: DeepoBeamError) -> None:
         """The run does not hold the output any more."""
         self.engine.stop_with(error)
+
+    def leave(self) -> None:
+        """The run is complete: let the next one have the output, though the runner keeps this process alive."""
+        self.engine.stop()
+        self._hold.close()
 
     def crash(self, error: BaseException) -> None:
         """The heartbeat ended with a bug."""

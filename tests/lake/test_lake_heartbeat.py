@@ -92,6 +92,28 @@ def test_it_reports_what_the_process_does(start, store: KillableStore) -> None:
     assert (seen.beat, seen.counters.calls, seen.stopped, seen.exit_code) == (2, 5, "a signal", 5)
 
 
+def test_when_the_run_is_complete_an_idle_process_leaves_once_and_beats_no_more(
+    start, store: KillableStore, clock: Clock
+) -> None:
+    worker, left = Worker(), []
+    beating = start(worker, leave=lambda: left.append(clock.now))
+    worker.activity = Activity(Counters(), idle=True, stop=None)
+    clock.now += IDLE_S
+    beating.beat()
+    assert not left  # there may be more to do
+    store.write_bytes(f"{OUT}/runs/{RUN}/_SUCCESS", b"{}")
+    worker.activity = Activity(Counters(), idle=False, stop=None)
+    beating.beat()
+    assert not left
+    worker.activity = Activity(Counters(), idle=True, stop=None)
+    clock.now += IDLE_S
+    for _ in range(3):
+        beating.beat()
+    assert left == [clock.now]
+    (seen,) = read_reports(OUT, RUN, store)
+    assert seen.beat == 3
+
+
 def test_alone_under_a_lock_it_may_post_at_once_and_for_good(start, clock: Clock) -> None:
     worker = Worker()
     beating = start(worker, alone=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deepo_beam.errors import OutputHeldError, RunStoppedError
+from deepo_beam.errors import OutputHeldError, PreflightError, RunStoppedError
 from deepo_beam.lake.holder import Holder
 from deepo_beam.lake.lock import OutputLock, lock_for_run, lock_for_worker
 
@@ -86,6 +86,12 @@ def test_a_worker_that_starts_when_its_launcher_is_gone_does_nothing(tmp_path: P
     run(tmp_path, "run-b").close()
 
 
+def test_a_worker_on_a_machine_that_does_not_have_the_output_makes_none_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=f"a worker on {socket.gethostname()} has no .*that the launcher"):
+        worker(tmp_path / "lake", "run-a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_workers_without_a_launcher_hold_the_output_together(tmp_path: Path) -> None:
     with process(tmp_path, "run-a", "pipeline"):
         worker(tmp_path, "run-a", launched=False).close()
@@ -147,4 +153,4 @@ def test_an_output_that_came_to_nothing_is_taken_away_again(tmp_path: Path) -> N
 def test_an_output_that_cannot_be_made_is_left_to_whoever_writes_to_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     run(tmp_path / "file" / "lake").close()
-    worker(tmp_path / "file" / "lake", "run-a").close()
+    worker(tmp_path / "file" / "lake", "run-a", launched=False).close()

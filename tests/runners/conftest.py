@@ -1,0 +1,26 @@
+"""All that is in here needs real runners: ``make test-runners`` gets and starts them."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS / "testbed"), str(TESTS / "chaos"), str(TESTS / "e2e")]
+
+from flink_cluster import FlinkCluster, flink_cluster  # noqa: E402 - they need the path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them, so that ``make test`` can leave them out."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.runners)
+
+
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    """A JobManager, two TaskManagers with two slots each, and Beam's job server."""
+    with flink_cluster(tmp_path_factory.mktemp("flink"), managers=2, slots=2) as cluster:
+        yield cluster
