@@ -1,9 +1,11 @@
 """What several processes make of one rate: how much of it they use, and whether they keep to it.
 
-``.venv/bin/python benchmarks/shares.py [--only 'told 200' ...] [--seconds 60]``
+``.venv/bin/python -m benchmarks.shares [--only 'told 200' ...] [--seconds 60]``
+``.venv/bin/python -m benchmarks.shares --page benchmarks/results/shares.json``
 
 Each case labels small images for a while beside a server that counts by its own clock (``quota_server.py``), and
-prints a line; all of them go to ``benchmarks/results/shares.json`` too. Most are ``deepo-beam label`` under Beam's own
+prints a line; all of them go to ``benchmarks/results/shares-latest.json`` too. The second command makes the table of
+docs/performance.md out of a result that is kept. Most are ``deepo-beam label`` under Beam's own
 multi-processing. There a run ends with any of its workers; where one is killed they are therefore processes that Beam
 knows nothing of, each of which labels its part of the buckets in a pipeline of its own.
 """
@@ -15,20 +17,26 @@ import json
 import math
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import requests
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "shares.json"
+from benchmarks.bench.measure import commit
+from benchmarks.bench.report import PAGE, ROOT, rows_of
+
+RESULTS = ROOT / "benchmarks" / "results" / "shares-latest.json"
+_TABLE = re.compile(r"(<!-- shares: made by benchmarks/shares.py -->\n).*?(<!-- end -->)", re.DOTALL)
+_ITSELF = (sys.executable, "-m", "benchmarks.shares")
 SETTLE_S = 10.0  # counted from the first post; what comes before is the beginning
 KILL_S = 20.0
 _GIF = (
@@ -64,6 +72,8 @@ def cases() -> list[Case]:
     made += [Case("told 200/s, tasks of 60 s", 2, 200, latency=60.0, seconds=100.0)]
     made += [Case("told 200/s, 1 % stuck", 2, 200, stuck=0.01)]
     made += [Case("told 200/s, quota 100/s", n, 200, quota={0.0: 100.0}) for n in (1, 2, 4, 8)]
+    made += [Case("told 200/s, quota 20/s", n, 200, quota={0.0: 20.0}) for n in (4, 8)]
+    made += [Case("told 20/s, quota 10/s", n, 20, quota={0.0: 10.0}) for n in (2, 4)]
     made += [
         Case(f"told 200/s, quota 100/s, Retry-After {style}", 4, 200, quota={0.0: 100.0}, retry_after=style)
         for style in ("date", "none")
@@ -124,7 +134,7 @@ def lead(case: Case, folder: Path) -> None:
         images = list(expand_input(held.inputs[0], index=0, options=input_options(held)))
         (folder / "plan.pickle").write_bytes(pickle.dumps((plan, images)))
         workers = [
-            subprocess.Popen([sys.executable, __file__, "--worker", str(folder), str(number), str(case.processes)])
+            subprocess.Popen([*_ITSELF, "--worker", str(folder), str(number), str(case.processes)])
             for number in range(case.processes)
         ]
         (folder / "workers").write_text(" ".join(str(worker.pid) for worker in workers))
@@ -158,7 +168,7 @@ def run(case: Case) -> list[tuple[float, bool]]:
         environment = {**os.environ, "DEEPOMATIC_API_URL": url, "DEEPOMATIC_API_KEY": "any"}
         command = command_of(case, folder)
         if case.kill:
-            command = [sys.executable, __file__, "--lead", str(folder), str(case.processes), str(case.told)]
+            command = [*_ITSELF, "--lead", str(folder), str(case.processes), str(case.told)]
         with (folder / "log").open("w") as log:
             started = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stderr=log, stdout=log, start_new_session=True
@@ -196,7 +206,7 @@ def most_above(posts: Sequence[float], rate: float) -> float:
     return most
 
 
-def measures(case: Case, posts: list[tuple[float, bool]]) -> dict[str, object]:
+def measures(case: Case, posts: list[tuple[float, bool]]) -> dict[str, Any]:
     """Of one case, from ``SETTLE_S`` after the first post on."""
     steps = {0.0: math.inf, **case.quota}
 
@@ -212,7 +222,7 @@ def measures(case: Case, posts: list[tuple[float, bool]]) -> dict[str, object]:
     end = SETTLE_S + case.seconds
     late = [accepted for second, accepted in posts if SETTLE_S <= second < end]
     depth = max(1.0, 0.01 * case.told / case.processes)
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "case": case.name,
         "processes": case.processes,
         "used": round(used(SETTLE_S, end), 4),
@@ -229,11 +239,27 @@ def measures(case: Case, posts: list[tuple[float, bool]]) -> dict[str, object]:
     return found
 
 
+def table(results: Mapping[str, Any]) -> str:
+    """A row for each case, in Markdown, with what it was measured on."""
+    rows = []
+    for found in results["cases"]:
+        used, processes = f"{found['used']:.3f}", str(found["processes"])
+        if "used_30_s_after_a_change" in found:
+            after = " and ".join(f"{each:.2f}" for each in found["used_30_s_after_a_change"])
+            used = f"{after}, 30 s after each change"
+        if "used_10_s_after_the_kill" in found:
+            used = f"{found['used_10_s_after_the_kill']:.3f} from 10 s after the kill"
+        rows.append((found["case"], processes, used, f"{100 * found['refused']:.2f} %" if found["refused"] else ""))
+    measured = f"Measured {results['measured_at'][:10]} at {results['commit']}: one run of each."
+    return f"{measured}\n\n{rows_of(('', 'processes', 'used', 'refused'), rows)}"
+
+
 def main() -> None:
-    """Run the cases and print what they measured."""
+    """Run the cases and print what they measured; or renew the page from what was."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="cases whose line has one of these words")
     parser.add_argument("--seconds", type=float, help="instead of each case's own")
+    parser.add_argument("--page", type=Path, help="make the table of docs/performance.md out of this result")
     parser.add_argument("--lead", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -243,7 +269,12 @@ def main() -> None:
     if given.worker:
         work(Path(given.worker[0]), int(given.worker[1]), int(given.worker[2]))
         return
-    rows = []
+    if given.page:
+        made = table(json.loads(given.page.read_text()))
+        PAGE.write_text(_TABLE.sub(lambda found: f"{found[1]}{made}{found[2]}", PAGE.read_text()))
+        return
+    rows: list[dict[str, Any]] = []
+    results = {"measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit(), "cases": rows}
     for case in cases():
         line = f"{case.name}, {case.processes} processes"
         if given.only and not any(word in line for word in given.only):
@@ -253,7 +284,7 @@ def main() -> None:
         shown = "  ".join(f"{name} {value}" for name, value in rows[-1].items() if name not in ("case", "processes"))
         print(f"{line}: {shown}", flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def markdown(results: Results) -> str:
     for scenario in results["scenarios"]:
         found = medians(results, scenario["name"])
         parts.append(f"### {scenario['title']}\n\n{_about(scenario)}\n\n{_table(found)}")
-    parts.append(f"### Ratios\n\n{_rows(('', 'wanted', 'measured'), ratios(results))}")
+    parts.append(f"### Ratios\n\n{rows_of(('', 'wanted', 'measured'), ratios(results))}")
     return "\n".join(parts)
 
 
@@ -170,10 +170,11 @@ def _table(found: Medians) -> str:
         )
         for name, figures in found.items()
     ]
-    return _rows((*header, "p95 ms", "start s", "start CPU s"), rows)
+    return rows_of((*header, "p95 ms", "start s", "start CPU s"), rows)
 
 
-def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def rows_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
