@@ -1,0 +1,77 @@
+"""Names that a store allows and a program stumbles over, put there by the store's own protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from e2e_tools import assert_adds_up, assert_labels_follow_the_rule, picture, rows
+from store_tools import Store
+from test_stores_bulk import label, spelled
+
+from deepo_beam import storage
+from deepo_beam.emulator.testing import RunningEmulator
+
+NAMES = [
+    "a b.png",
+    "100%.png",
+    "a%20b.png",
+    "a#b.png",
+    "a?b.png",
+    "a+b.png",
+    "a[1].png",
+    "a{1,2}.png",
+    "a&b=c.png",
+    "a'b.png",
+    "ü.png",
+    "日本.png",
+    "one [2]/a%2Fb.png",
+    "%/#/+.png",
+]
+
+
+def test_odd_names_are_read_as_they_are(store: Store, service: RunningEmulator, tmp_path: Path) -> None:
+    images = {store.put(f"photos/{name}", picture(number)): picture(number) for number, name in enumerate(NAMES)}
+    empty = store.put("photos/empty.png", b"")
+    ended = label(store, service)
+    assert ended.code == 0, ended.err
+    assert_adds_up(ended.summary)
+    assert (ended.summary["listed"], ended.summary["failed"]) == (len(NAMES) + 1, 1)
+    lake = store.copy_to(tmp_path, "lake")
+    assert_labels_follow_the_rule(lake, {spelled(uri): data for uri, data in images.items()})
+    (error,) = rows(lake, "errors")
+    assert (error["image_uri"], error["error_code"]) == (spelled(empty), "empty_file")
+
+    # Named one by one, and written by us.
+    for uri, data in images.items():
+        assert storage.read_bytes(uri) == data
+        (found,) = storage.glob(uri)
+        assert (found.uri, found.size_bytes) == (uri, len(data))
+        to = uri.replace("/photos/", "/copies/")
+        storage.write_bytes(to, data)
+        storage.write_bytes(to, data + b"!")
+        assert storage.read_bytes(to) == data + b"!"
+    copies = f"{store.root}/copies"
+    assert [found.uri for found in storage.list_objects(copies)] == sorted(
+        (uri.replace("/photos/", "/copies/") for uri in images), key=lambda uri: uri
+    )
+    for uri in images:
+        storage.delete(uri.replace("/photos/", "/copies/"))
+    assert list(storage.list_objects(copies)) == []
+
+
+def test_a_name_with_two_slashes_is_labelled_or_a_row_in_errors(
+    store: Store, service: RunningEmulator, tmp_path: Path
+) -> None:
+    if store.name == "hdfs":
+        pytest.skip("a path has no empty part there")
+    plain = store.put("photos/plain.png", picture(1))
+    odd = store.put("photos//odd.png", picture(2))
+    ended = label(store, service)
+    assert ended.code == 0, ended.err
+    assert_adds_up(ended.summary)
+    lake = store.copy_to(tmp_path, "lake")
+    seen = {row["image_uri"]: row["status"] for row in rows(lake, "images")}
+    assert seen.pop(spelled(plain)) != "failed"
+    assert set(seen) <= {spelled(odd)}
+    print(store.name, seen, [(row["error_code"], row["error_message"]) for row in rows(lake, "errors")])
