@@ -17,6 +17,7 @@ import io
 import os
 import re
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -59,18 +60,26 @@ class ArrowBackend:
         """Open an object; the caller closes it."""
         system, place = self._locate(uri)
         with _named_errors(uri, "read", place):
-            return io.BufferedReader(system.open_input_file(place.path), _READ_AHEAD)
+            return io.BufferedReader(_UpToItsEnd(system.open_input_file(place.path)), _READ_AHEAD)
 
     def write_bytes(self, uri: str, data: bytes) -> None:
-        """Write an object by one PUT (above 5 MB by one multipart upload): all of it or nothing."""
+        """Write an object by one PUT (above 5 MB by one multipart upload): all of it or nothing.
+
+        On Azure Arrow makes an empty object first, and fills it by two more calls: there it is written aside, and
+        copied by the store.
+        """
         system, place = self._locate(uri)
         if not place.key or place.key.endswith("/"):
             raise folder_error(uri)
         with _named_errors(uri, "write", place):
-            # No `with`: leaving it by an error would commit what was written so far.
-            stream = system.open_output_stream(place.path, compression=None)
-            stream.write(data)
-            stream.close()
+            if place.scheme != "abfs":
+                _upload(system, place.path, data)
+                return
+            folder, slash, _ = place.path.rpartition("/")
+            aside = f"{folder}{slash}.{uuid.uuid4().hex}.tmp"
+            _upload(system, aside, data)
+            system.copy_file(aside, place.path)
+            system.delete_file(aside)
 
     def stat(self, uri: str) -> StoredObject:
         """Look one object up."""
@@ -139,6 +148,40 @@ class ArrowBackend:
                 with _named_errors(uri, "reach the store of", place):
                     system = self._systems[settings] = _connect(place)
         return system, place
+
+
+def _upload(system: Any, path: str, data: bytes) -> None:
+    # No `with`: leaving it by an error would commit what was written so far.
+    stream = system.open_output_stream(path, compression=None)
+    stream.write(data)
+    stream.close()
+
+
+class _UpToItsEnd(io.RawIOBase):
+    """An opened object that is not asked for what comes after its end: GCS refuses that."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return cast("int", self._file.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return cast("int", self._file.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        size = min(len(buffer), max(self._file.size() - self._file.tell(), 0))
+        return cast("int", self._file.readinto(memoryview(buffer)[:size])) if size else 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 #: Every variable that decides how a store is reached: a file system is kept for each combination.
