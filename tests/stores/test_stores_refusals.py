@@ -31,7 +31,7 @@ def reader_of(folder: str) -> dict[str, str]:
     allowed = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]}
     to = {"Resource": ["arn:aws:s3:::lake", f"arn:aws:s3:::lake/{folder}/*"]}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed | to]})
-    given = boto3.client("sts").assume_role(RoleArn="arn:any:any:any:any", RoleSessionName="reader", Policy=policy)
+    given = boto3.client("sts").assume_role(RoleArn="arn:any:iam::any:role/any", RoleSessionName="reader", Policy=policy)
     credentials = given["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
@@ -89,7 +89,7 @@ class _Passing(BaseHTTPRequestHandler):
     server: _Proxy
 
     def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         if self.server.refuses(self.command, self.path):
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
             return
@@ -97,13 +97,25 @@ class _Passing(BaseHTTPRequestHandler):
         # As it came, its Host too: that is signed.
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
-            upstream.putheader(name, value)
+            if name.lower() not in ("content-length", "transfer-encoding", "expect"):
+                upstream.putheader(name, value)
+        upstream.putheader("Content-Length", str(len(body)))
         upstream.endheaders(body)
         reply = upstream.getresponse()
         data = reply.read()
         length = reply.getheader("Content-Length", "0") if self.command == "HEAD" else None
         self._answer(reply.status, reply.getheaders(), data, length)
         upstream.close()
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
 
     def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes, length: str | None = None) -> None:
         self.send_response_only(status)
