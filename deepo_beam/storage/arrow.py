@@ -122,9 +122,18 @@ class ArrowBackend:
             yield from (one for _, one in found if one is not None)
 
     def list_folders(self, folder: str) -> Iterator[str]:
-        """List folders, which are common prefixes, in order of name."""
+        """List folders, which are common prefixes, in order of name.
+
+        Of those of GCS Arrow does not tell: they are taken from all that is below.
+        """
         place = parse_place(folder)
         skip = len(place.container) + 1
+        if place.scheme == "gs":
+            start = len(place.path) + 1
+            below = (path[start:].partition("/") for path, _ in self._list(place, place.path))
+            base = (place.prefix + place.path[skip:]).rstrip("/")
+            yield from sorted({f"{base}/{name}" for name, slash, _ in below if slash})
+            return
         listed = self._list(place, place.path, recursive=False)
         yield from sorted(place.prefix + path[skip:] for path, here in listed if here is None)
 
@@ -158,10 +167,12 @@ def _upload(system: Any, path: str, data: bytes) -> None:
 
 
 class _UpToItsEnd(io.RawIOBase):
-    """An opened object that is not asked for what comes after its end: GCS refuses that."""
+    """An opened object that is asked for what it has alone: GCS refuses even to go to the end of one."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self._size: int = file.size()
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -169,15 +180,19 @@ class _UpToItsEnd(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return cast("int", self._file.tell())
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return cast("int", self._file.seek(offset, whence))
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        size = min(len(buffer), max(self._file.size() - self._file.tell(), 0))
-        return cast("int", self._file.readinto(memoryview(buffer)[:size])) if size else 0
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        data = self._file.read_at(wanted, self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
     def close(self) -> None:
         self._file.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,4 +76,38 @@ def test_a_name_with_two_slashes_is_labelled_or_a_row_in_errors(
     seen = {row["image_uri"]: row["status"] for row in rows(lake, "images")}
     assert seen.pop(spelled(plain)) != "failed"
     assert set(seen) <= {spelled(odd)}
-    print(store.name, seen, [(row["error_code"], row["error_message"]) for row in rows(lake, "errors")])
+    if seen.get(spelled(odd)) == "failed":  # Arrow takes no such name
+        (error,) = rows(lake, "errors")
+        assert "Empty path component" in error["error_message"]
+
+
+def test_folders_are_told_and_an_opened_object_is_read_to_its_end(store: Store) -> None:
+    for name in ("runs/b/x", "runs/a/deep/y", "runs/file"):
+        store.put(name, b"0123456789")
+    assert list(storage.list_folders(f"{store.root}/runs")) == [f"{store.root}/runs/a", f"{store.root}/runs/b"]
+    assert list(storage.list_folders(store.root)) == [f"{store.root}/runs"]
+    assert list(storage.list_folders(f"{store.root}/none")) == []
+    with storage.open_input(f"{store.root}/runs/file") as stream:
+        assert (stream.seek(0, 2), stream.read(), stream.seek(-3, 2)) == (10, b"", 7)
+        assert stream.read() == b"789"
+
+
+def test_a_reader_finds_the_old_object_or_the_new_one(store: Store) -> None:
+    if store.name == "hdfs":
+        pytest.skip("the old one is deleted before the new one has its name: see docs/stores.md")
+    uri = f"{store.root}/beat"
+    storage.write_bytes(uri, b"0" * 1000)
+    ended = threading.Event()
+
+    def write() -> None:
+        for number in range(1, 60):
+            storage.write_bytes(uri, str(number % 10).encode() * 1000)
+        ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write)
+        while not ended.is_set():
+            data = storage.read_bytes(uri)
+            assert (len(data), len(set(data))) == (1000, 1)
+        written.result()
+    assert [found.uri for found in storage.list_temporaries(store.root)] == []

@@ -31,7 +31,9 @@ def reader_of(folder: str) -> dict[str, str]:
     allowed = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]}
     to = {"Resource": ["arn:aws:s3:::lake", f"arn:aws:s3:::lake/{folder}/*"]}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed | to]})
-    given = boto3.client("sts").assume_role(RoleArn="arn:any:iam::any:role/any", RoleSessionName="reader", Policy=policy)
+    given = boto3.client("sts").assume_role(
+        RoleArn="arn:any:iam::any:role/any", RoleSessionName="reader", Policy=policy
+    )
     credentials = given["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
