@@ -65,8 +65,8 @@ def test_odd_names_are_read_as_they_are(store: Store, service: RunningEmulator, 
 def test_a_name_with_two_slashes_is_labelled_or_a_row_in_errors(
     store: Store, service: RunningEmulator, tmp_path: Path
 ) -> None:
-    if store.name == "hdfs":
-        pytest.skip("a path has no empty part there")
+    if store.name in ("s3", "hdfs"):
+        pytest.skip("MinIO takes no such name, and a path of HDFS has no empty part")
     plain = store.put("photos/plain.png", picture(1))
     odd = store.put("photos//odd.png", picture(2))
     ended = label(store, service)
