@@ -141,12 +141,31 @@ class ArrowBackend:
         """What is in a folder of the same bucket."""
         from pyarrow.fs import FileSelector
 
+        if recursive and place.scheme == "abfs":
+            return self._list_by_folder(place, path)
         skip = len(place.container) + 1
         folder = place.prefix + path[skip:]
         system, _ = self._locate(folder)
         with _named_errors(folder, "list", place):
             found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=recursive))
         return [(info.path, _stored(place.prefix + info.path[skip:], info) if info.is_file else None) for info in found]
+
+    def _list_by_folder(self, place: Place, path: str) -> list[Entry]:
+        """All below: as Arrow does it on Azure, but that a prefix with an empty name ends the process there."""
+        found: list[Entry] = []
+        folders = [path]
+        while folders:
+            folder = folders.pop()
+            for entry in self._list(place, folder, recursive=False):
+                found.append(entry)
+                if entry[1] is None:
+                    if not entry[0][len(folder) + 1 :].strip("/"):
+                        uri = place.prefix + folder[len(place.container) + 1 :]
+                        refused = StorageError(f"{uri} has names that go on with //, which cannot be listed: move them")
+                        refused.retryable = False
+                        raise refused
+                    folders.append(entry[0])
+        return found
 
     def _locate(self, uri: str) -> tuple[Any, Place]:
         place = parse_place(uri)

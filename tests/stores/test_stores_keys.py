@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from e2e_tools import assert_adds_up, assert_labels_follow_the_rule, picture, rows
+from e2e_tools import assert_adds_up, assert_clear, assert_labels_follow_the_rule, picture, rows
 from store_tools import Store
 from test_stores_bulk import label, spelled
 
@@ -62,7 +62,7 @@ def test_odd_names_are_read_as_they_are(store: Store, service: RunningEmulator, 
     assert list(storage.list_objects(copies)) == []
 
 
-def test_a_name_with_two_slashes_is_labelled_or_a_row_in_errors(
+def test_a_name_with_two_slashes_is_labelled_or_told_of(
     store: Store, service: RunningEmulator, tmp_path: Path
 ) -> None:
     if store.name in ("s3", "hdfs"):
@@ -70,6 +70,9 @@ def test_a_name_with_two_slashes_is_labelled_or_a_row_in_errors(
     plain = store.put("photos/plain.png", picture(1))
     odd = store.put("photos//odd.png", picture(2))
     ended = label(store, service)
+    if store.name == "azure":  # such a listing would end the process
+        assert_clear(ended, 6, f"{store.root.replace('azfs', 'abfs')}/photos".partition("//")[2], "cannot be listed")
+        return
     assert ended.code == 0, ended.err
     assert_adds_up(ended.summary)
     lake = store.copy_to(tmp_path, "lake")
