@@ -62,9 +62,7 @@ def test_odd_names_are_read_as_they_are(store: Store, service: RunningEmulator, 
     assert list(storage.list_objects(copies)) == []
 
 
-def test_a_name_with_two_slashes_is_labelled_or_told_of(
-    store: Store, service: RunningEmulator, tmp_path: Path
-) -> None:
+def test_a_name_with_two_slashes_is_labelled_or_told_of(store: Store, service: RunningEmulator, tmp_path: Path) -> None:
     if store.name in ("s3", "hdfs"):
         pytest.skip("MinIO takes no such name, and a path of HDFS has no empty part")
     plain = store.put("photos/plain.png", picture(1))
