@@ -8,6 +8,7 @@ PYTHONS ?= python3.10 python3.11 python3.12
 PY := .venv/bin/python
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
+ENGINES_READY := .venv/.engines-ready
 PYTEST := -m pytest --numprocesses 3 --dist loadfile
 # Those with targets of their own.
 FAST_ENOUGH := not chaos and not runners and not stores
@@ -16,7 +17,7 @@ FAST_ENOUGH := not chaos and not runners and not stores
 unexport VIRTUAL_ENV PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format coverage simulate chaos bench test-pythons test-lowest pins dist clean
+.PHONY: help demo test test-runners test-stores check lint types format coverage simulate chaos bench test-pythons test-lowest pins dist clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +25,7 @@ help: ## Say what each target does
 demo: $(DEMO_READY) ## Label photographs and digits over HTTP on this machine, then query the tables
 	$(PY) -m pipelines.demo
 
-test: $(READY) ## Run every test but those of chaos, in parallel
+test: $(READY) ## Run every test but those of chaos, runners and stores, in parallel
 	$(PY) $(PYTEST) -m '$(FAST_ENOUGH)'
 
 coverage: $(READY) ## Run the same without the simulation, and report what they cover
@@ -35,6 +36,12 @@ coverage: $(READY) ## Run the same without the simulation, and report what they 
 
 chaos: $(READY) ## Kill the real command at random moments: KILLS=5 times a test, SEED=1
 	CHAOS_KILLS=$(or $(KILLS),5) CHAOS_SEED=$(or $(SEED),1) $(PY) $(PYTEST) -m chaos tests/chaos
+
+test-runners: $(ENGINES_READY) ## Run jobs on a Flink cluster, Prism and Spark; what they need is built once (20 minutes)
+	$(PY) -m pytest -m runners tests/runners
+
+test-stores: $(ENGINES_READY) ## Run jobs from and to MinIO, a GCS emulator, azurite and HDFS; built once (15 minutes)
+	$(PY) -m pytest -m stores tests/stores
 
 simulate: $(READY) ## Simulate lives of an output: SEEDS=10000 of them, or SEED=n with a trace
 	$(PY) tests/simulation/simulate.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
@@ -71,7 +78,7 @@ test-lowest: $(READY) ## Run the fast tests with the oldest dependencies that py
 	.venvs/lowest/bin/python $(PYTEST) -m 'not slow and $(FAST_ENOUGH)'
 
 pins: $(READY) ## Renew constraints.txt with the newest releases that pyproject.toml allows
-	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --extra dev --upgrade --no-annotate \
+	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --extra engines --upgrade --no-annotate \
 	  --custom-compile-command 'make pins' --output-file constraints.txt pyproject.toml
 
 dist: $(READY) ## Build the sdist and the wheel, and check them for the package index
@@ -99,6 +106,10 @@ endef
 $(READY): pyproject.toml constraints.txt setup.py | $(PY)
 	$(call install,dev)
 	@touch $(DEMO_READY)
+
+$(ENGINES_READY): pyproject.toml constraints.txt setup.py | $(PY)
+	$(call install,engines)
+	@touch $(READY) $(DEMO_READY)
 
 # A newcomer's first two minutes need no linters and no stores to test against.
 $(DEMO_READY): pyproject.toml constraints.txt setup.py | $(PY)

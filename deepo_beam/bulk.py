@@ -10,6 +10,7 @@ import difflib
 import io
 import json
 import logging
+import os
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ from deepo_beam.lake.summary import Summary
 from deepo_beam.preflight import STDIN_LIST, check_inputs, check_output, decide, input_options, prepare
 from deepo_beam.run import RunPlan, new_run_id
 from deepo_beam.runners import explain_failure
+from deepo_beam.storage.settings import store_variables
 from deepo_beam.transforms import EstimateWork, LabelBuckets, ListImages, PublishTables, SelectImages, labelling_process
 from deepo_beam.transforms.label_images import BUCKETS
 from deepo_beam.types import ImageRef
@@ -68,6 +70,16 @@ def _images(pipeline: beam.Pipeline, config: LabelConfig) -> PCollection[ImageRe
         | "ListImages" >> ListImages(config.inputs, input_options(config))
         | "SelectImages" >> SelectImages(limit=config.limit, sample=config.sample, seed=config.seed)
     )
+
+
+def use_stores(config: LabelConfig, beam_flags: Sequence[str] = ()) -> None:
+    """Let Beam's options of stores hold from now on, in this process and those that it starts.
+
+    Args:
+        config: whose own options of Beam count, too.
+        beam_flags: Beam's own options, as :func:`run` will take them.
+    """
+    os.environ.update(store_variables([*_as_flags(config.beam), *beam_flags]))
 
 
 def estimate_run(config: LabelConfig) -> Estimate:

@@ -16,6 +16,7 @@ import typer
 from deepo_beam._version import __version__
 from deepo_beam.cli.commands import SETTINGS, Commands
 from deepo_beam.errors import DeepoBeamError
+from deepo_beam.storage.settings import store_variables
 from deepo_beam.text import cut_middle
 
 _LONGEST_MESSAGE = 2000  # characters: what is named in it may be as long as a command line
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None, beam_flags: Sequence[str] = ())
     if "--" in ours:
         position = ours.index("--")
         ours, beam_flags = ours[:position], [*beam_flags, *ours[position + 1 :]]
+    os.environ.update(store_variables(beam_flags))
     try:
         app(args=ours, obj=tuple(beam_flags), prog_name="deepo-beam")
     except DeepoBeamError as error:

@@ -51,8 +51,9 @@ def label(
 
     wanted = label_config(flags, config)
     if options.dry_run:
-        show_plan(wanted, as_json=options.as_json)
+        show_plan(wanted, ctx.obj or (), as_json=options.as_json)
         return
+    bulk.use_stores(wanted, ctx.obj or ())
     confirm_first_run(wanted, assume_yes=options.yes)
     with bulk.held_run(wanted) as named:
         wanted, plan = bulk.prepare_run(named, ctx.obj or ())

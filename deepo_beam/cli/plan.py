@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @with_label_options
 def plan(
+    ctx: typer.Context,
     flags: dict[str, object],
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE", help="Options from YAML; flags win over it.")
@@ -34,11 +35,16 @@ def plan(
     set_up_logging("WARNING", "text")
     from deepo_beam.config import label_config
 
-    show_plan(label_config(flags, config), as_json=as_json)
+    show_plan(label_config(flags, config), ctx.obj or (), as_json=as_json)
 
 
-def show_plan(config: LabelConfig, *, as_json: bool) -> None:
+def show_plan(config: LabelConfig, beam_flags: Sequence[str] = (), *, as_json: bool) -> None:
     """List, read the journal, and say what would be done.
+
+    Args:
+        config: as for ``label``.
+        beam_flags: Beam's own options, of which those of stores count.
+        as_json: for programs.
 
     Raises:
         ConfigError, PreflightError, StorageError: as for ``label``.
@@ -48,6 +54,7 @@ def show_plan(config: LabelConfig, *, as_json: bool) -> None:
         from deepo_beam.cli.progress import progress
     seldom_look_for_cycles()
 
+    bulk.use_stores(config, beam_flags)
     with progress(None, quiet=False):
         found = bulk.estimate_run(config)
     typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(plan_lines(found)))

@@ -17,6 +17,7 @@ import io
 import os
 import re
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -59,18 +60,26 @@ class ArrowBackend:
         """Open an object; the caller closes it."""
         system, place = self._locate(uri)
         with _named_errors(uri, "read", place):
-            return io.BufferedReader(system.open_input_file(place.path), _READ_AHEAD)
+            return io.BufferedReader(_UpToItsEnd(system.open_input_file(place.path)), _READ_AHEAD)
 
     def write_bytes(self, uri: str, data: bytes) -> None:
-        """Write an object by one PUT (above 5 MB by one multipart upload): all of it or nothing."""
+        """Write an object by one PUT (above 5 MB by one multipart upload): all of it or nothing.
+
+        On Azure Arrow makes an empty object first, and fills it by two more calls: there it is written aside, and
+        copied by the store.
+        """
         system, place = self._locate(uri)
         if not place.key or place.key.endswith("/"):
             raise folder_error(uri)
         with _named_errors(uri, "write", place):
-            # No `with`: leaving it by an error would commit what was written so far.
-            stream = system.open_output_stream(place.path, compression=None)
-            stream.write(data)
-            stream.close()
+            if place.scheme != "abfs":
+                _upload(system, place.path, data)
+                return
+            folder, slash, _ = place.path.rpartition("/")
+            aside = f"{folder}{slash}.{uuid.uuid4().hex}.tmp"
+            _upload(system, aside, data)
+            system.copy_file(aside, place.path)
+            system.delete_file(aside)
 
     def stat(self, uri: str) -> StoredObject:
         """Look one object up."""
@@ -113,9 +122,18 @@ class ArrowBackend:
             yield from (one for _, one in found if one is not None)
 
     def list_folders(self, folder: str) -> Iterator[str]:
-        """List folders, which are common prefixes, in order of name."""
+        """List folders, which are common prefixes, in order of name.
+
+        Of those of GCS Arrow does not tell: they are taken from all that is below.
+        """
         place = parse_place(folder)
         skip = len(place.container) + 1
+        if place.scheme == "gs":
+            start = len(place.path) + 1
+            below = (path[start:].partition("/") for path, _ in self._list(place, place.path))
+            base = (place.prefix + place.path[skip:]).rstrip("/")
+            yield from sorted({f"{base}/{name}" for name, slash, _ in below if slash})
+            return
         listed = self._list(place, place.path, recursive=False)
         yield from sorted(place.prefix + path[skip:] for path, here in listed if here is None)
 
@@ -123,12 +141,31 @@ class ArrowBackend:
         """What is in a folder of the same bucket."""
         from pyarrow.fs import FileSelector
 
+        if recursive and place.scheme == "abfs":
+            return self._list_by_folder(place, path)
         skip = len(place.container) + 1
         folder = place.prefix + path[skip:]
         system, _ = self._locate(folder)
         with _named_errors(folder, "list", place):
             found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=recursive))
         return [(info.path, _stored(place.prefix + info.path[skip:], info) if info.is_file else None) for info in found]
+
+    def _list_by_folder(self, place: Place, path: str) -> list[Entry]:
+        """All below: as Arrow does it on Azure, but that a prefix with an empty name ends the process there."""
+        found: list[Entry] = []
+        folders = [path]
+        while folders:
+            folder = folders.pop()
+            for entry in self._list(place, folder, recursive=False):
+                found.append(entry)
+                if entry[1] is None:
+                    if not entry[0][len(folder) + 1 :].strip("/"):
+                        uri = place.prefix + folder[len(place.container) + 1 :]
+                        refused = StorageError(f"{uri} has names that go on with //, which cannot be listed: move them")
+                        refused.retryable = False
+                        raise refused
+                    folders.append(entry[0])
+        return found
 
     def _locate(self, uri: str) -> tuple[Any, Place]:
         place = parse_place(uri)
@@ -139,6 +176,46 @@ class ArrowBackend:
                 with _named_errors(uri, "reach the store of", place):
                     system = self._systems[settings] = _connect(place)
         return system, place
+
+
+def _upload(system: Any, path: str, data: bytes) -> None:
+    # No `with`: leaving it by an error would commit what was written so far.
+    stream = system.open_output_stream(path, compression=None)
+    stream.write(data)
+    stream.close()
+
+
+class _UpToItsEnd(io.RawIOBase):
+    """An opened object that is asked for what it has alone: GCS refuses even to go to the end of one."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._size: int = file.size()
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        data = self._file.read_at(wanted, self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 #: Every variable that decides how a store is reached: a file system is kept for each combination.

@@ -6,6 +6,8 @@ get wrong: they decompress by a name's ending, take literal names for patterns, 
 
 from __future__ import annotations
 
+import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +17,11 @@ from typing import Any, BinaryIO, cast
 from deepo_beam.errors import ConfigError, ObjectNotFoundError, PermissionDeniedError, StorageError
 from deepo_beam.identity import SCHEME, SCHEME_ALIASES
 from deepo_beam.storage.objects import StoredObject, folder_error, named_errors
+from deepo_beam.storage.settings import HdfsSettings, hdfs_settings
 
 _READ_SIZE = 1 << 26  # HDFS reads 8 KB a time unless asked for more
+_HINTS = {"hdfs": "; install deepo-beam[hadoop], set HDFS_HOST, HDFS_PORT and HADOOP_USER_NAME"}
+_of_thread = threading.local()
 KNOWN_SCHEMES = "local paths, file, s3 (s3a, s3n), gs (gcs), abfs (abfss, azfs)"
 
 
@@ -176,18 +181,31 @@ def _system(uri: str) -> Any:
         from apache_beam.io.filesystems import FileSystems
     except ImportError as error:
         raise ConfigError(f"{uri}: only apache-beam could open this; known are {KNOWN_SCHEMES}") from error
+    match = SCHEME.match(uri)
+    scheme = match.group(1) if match else ""
     try:
+        if scheme.lower() == "hdfs" and (settings := hdfs_settings(os.environ)) is not None:
+            return _hadoop(settings)
         return FileSystems.get_filesystem(uri)
-    except (ValueError, BeamIOError) as error:
-        match = SCHEME.match(uri)
-        scheme = match.group(1) if match else ""
+    except (ValueError, BeamIOError, ImportError) as error:
         systems: list[Any] = FileSystem.get_all_subclasses()
         beam = sorted({system.scheme() for system in systems} - {None, *SCHEME_ALIASES, *SCHEME_ALIASES.values()})
         if scheme in beam:
-            raise ConfigError(f"{uri}: Beam's {scheme} file system cannot be used: {error}") from error
+            hint = _HINTS.get(scheme, "")
+            raise ConfigError(f"{uri}: Beam's {scheme} file system cannot be used: {error}{hint}") from error
         raise ConfigError(
             f"{uri}: no store has the scheme {scheme!r}; known are {KNOWN_SCHEMES}, and from Beam {', '.join(beam)}"
         ) from error
+
+
+def _hadoop(settings: HdfsSettings) -> Any:
+    """Beam's file system for HDFS, one for each thread: a new one connects anew, and a session is no two threads'."""
+    from apache_beam.io.hadoopfilesystem import HadoopFileSystem
+
+    kept: dict[HdfsSettings, Any] = _of_thread.__dict__.setdefault("hadoop", {})
+    if settings not in kept:
+        kept[settings] = HadoopFileSystem(settings._asdict())
+    return kept[settings]
 
 
 @contextmanager

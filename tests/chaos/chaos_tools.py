@@ -60,6 +60,11 @@ class Chaos:
         return self.lake
 
     @property
+    def photos(self) -> str:
+        """The folder of images, as the command calls it."""
+        return str(self.folder / "photos")
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """Before the command."""
         return ()
@@ -71,8 +76,17 @@ class Chaos:
             (self.folder / "photos" / f"{number:05d}.gif").write_bytes(_GIF + number.to_bytes(4, "big"))
 
     def start(self, *beam: str) -> subprocess.Popen[str]:
-        photos, output = str(self.folder / "photos"), str(self.output)
-        arguments = ["label", photos, "--output", output, "--spec", "echo-v1", "--json", "--quiet", *self.flags]
+        arguments = [
+            "label",
+            self.photos,
+            "--output",
+            str(self.output),
+            "--spec",
+            "echo-v1",
+            "--json",
+            "--quiet",
+            *self.flags,
+        ]
         arguments += [] if self.buckets is None else ["--buckets", str(self.buckets)]
         return self._process(*arguments, *(["--", *beam] if beam else []))
 
@@ -129,7 +143,7 @@ class Chaos:
             assert summary["reused"] == summary["listed"]
 
     def _check_images(self, *, failures: bool) -> None:
-        photos = {str(path): path.read_bytes() for path in (self.folder / "photos").iterdir()}
+        photos = {f"{self.photos}/{path.name}": path.read_bytes() for path in (self.folder / "photos").iterdir()}
         outcomes: dict[str, Counter[str]] = {uri: Counter() for uri in photos}
         for row in self._rows("images", "image_uri", "status"):
             outcomes[row["image_uri"]][row["status"]] += 1
