@@ -29,6 +29,7 @@ class InputOptions:
         uri_column: the image's URI.
         id_column: the user's own id of the image, None for none.
         bbox_column, polygon_column: a crop, see :func:`deepo_beam.identity.canonical_crop`; None for none.
+        crop_column: where neither is named, and rows have the column: a crop as our tables have it; None for none.
         allow_local: a list that is not on this machine may name files of this machine.
         own_list: a list that this run has made, and that may name anything; None for none.
         own_output: normalised URI of the run's output, whose files no folder and no glob names; None for none.
@@ -38,12 +39,13 @@ class InputOptions:
     id_column: str | None = None
     bbox_column: str | None = None
     polygon_column: str | None = None
+    crop_column: str | None = None
     allow_local: bool = False
     own_list: str | None = None
     own_output: str | None = None
 
     def columns(self) -> tuple[str, ...]:
-        """Return the columns named."""
+        """Return the columns named, all of which a list must have."""
         named = (self.uri_column, self.id_column, self.bbox_column, self.polygon_column)
         return tuple(name for name in named if name is not None)
 
@@ -114,14 +116,16 @@ def image_of_row(row: Row, origin: Origin, folder: str | None, options: InputOpt
     if not values:  # most lists name images and nothing else
         return _ref(origin, uri, location)
     shapes = {"bbox": options.bbox_column, "polygon": options.polygon_column}
-    given = {shape: values.pop(column, None) for shape, column in shapes.items() if column}
+    given: Any = {shape: values.pop(column, None) for shape, column in shapes.items() if column}
+    if options.crop_column is not None and not given:
+        given = values.pop(options.crop_column, None)
     try:
         crop = canonical_crop(given) if given else None
     except ValueError as error:
         return _bad(origin, ErrorCode.BAD_MANIFEST_ROW, str(error), uri)
     own_id = None if options.id_column is None else values.pop(options.id_column, None)
     size, modified = _size(values), _modified(values)
-    return _ref(origin, uri, location, crop, _text(own_id), _attributes(values), size, modified)
+    return _ref(origin, uri, location, crop, _text(own_id), attributes_of(values), size, modified)
 
 
 def image_of_error(row: Row, origin: Origin, options: InputOptions) -> ImageRef | None:
@@ -140,7 +144,7 @@ def image_of_error(row: Row, origin: Origin, options: InputOptions) -> ImageRef 
         crop = canonical_crop(values.get("crop"))
     except ValueError:
         return None
-    attributes = _attributes(dict(values.get("attributes") or ()))
+    attributes = attributes_of(dict(values.get("attributes") or ()))
     return _ref(origin, uri, location, crop, _text(values.get("external_id")), attributes)
 
 
@@ -223,7 +227,8 @@ def _bad(origin: Origin, code: ErrorCode, message: str, text: str) -> ImageRef:
     )
 
 
-def _attributes(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def attributes_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what is left of a row as attributes: text by name, sorted; nothing for nulls and empty text."""
     if not values:
         return ()
     texts = ((clean_text(name), _text(value)) for name, value in values.items())

@@ -40,7 +40,7 @@ class ImageBatchCoder(coders.Coder):
 
     def encode(self, value: ImageBatch) -> bytes:
         """To bytes."""
-        pickled = pickle.dumps([tuple(image) for image in value], pickle.HIGHEST_PROTOCOL)
+        pickled = pickle.dumps(([tuple(image) for image in value], value.times), pickle.HIGHEST_PROTOCOL)
         compressed: bytes = pa.compress(pickled, codec="zstd", asbytes=True)
         return len(pickled).to_bytes(_SIZE_BYTES, "big") + compressed
 
@@ -48,7 +48,10 @@ class ImageBatchCoder(coders.Coder):
         """Back."""
         size = int.from_bytes(encoded[:_SIZE_BYTES], "big")
         pickled = pa.decompress(encoded[_SIZE_BYTES:], size, codec="zstd", asbytes=True)
-        return ImageBatch(map(ImageRef._make, pickle.loads(pickled)))  # noqa: S301 - of this very pipeline
+        images, times = pickle.loads(pickled)  # noqa: S301 - of this very pipeline
+        batch = ImageBatch(map(ImageRef._make, images))
+        batch.times = times
+        return batch
 
     def is_deterministic(self) -> bool:
         """It is no key."""

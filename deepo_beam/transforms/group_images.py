@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from deepo_beam.identity import bucket_of
@@ -18,9 +19,13 @@ _IMAGES_HELD = 16_384  # 64 for each of 256 buckets, some 20 MB
 
 
 class ImageBatch(tuple[ImageRef, ...]):
-    """Images that travel together: a runner asks for time and memory by element, and there are a million."""
+    """Images that travel together: a runner asks for time and memory by element, and there are a million.
 
-    __slots__ = ()
+    Attributes:
+        times: of each image the timestamp of its element, microseconds since 1970 UTC; empty if they do not matter.
+    """
+
+    times: Sequence[int] = ()
 
 
 class GroupImagesByBucket(beam.PTransform[PCollection[ImageRef], PCollection[tuple[int, Iterable[ImageBatch]]]]):
@@ -30,17 +35,20 @@ class GroupImagesByBucket(beam.PTransform[PCollection[ImageRef], PCollection[tup
 
     Args:
         buckets: how many there are (>= 1).
+        timed: keep the timestamps of the elements, which a grouping forgets.
     """
 
-    def __init__(self, buckets: int) -> None:
+    def __init__(self, buckets: int, *, timed: bool = False) -> None:
         super().__init__()
         self._buckets = buckets
+        self._timed = timed
 
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Batches of a bundle first, then a shuffle."""
         batched = tuple[int, ImageBatch]
         if images.windowing.windowfn == GlobalWindows():
-            batch = beam.ParDo(_BatchByBucketFn(self._buckets)).with_output_types(batched)
+            kind = _BatchTimedByBucketFn if self._timed else _BatchByBucketFn
+            batch = beam.ParDo(kind(self._buckets)).with_output_types(batched)
         else:
             batch = beam.Map(_batch_of_one, self._buckets).with_output_types(batched)
         return images | "BatchByBucket" >> batch | "GroupByBucket" >> beam.GroupByKey()
@@ -73,5 +81,37 @@ class _BatchByBucketFn(beam.DoFn):
         return released
 
 
-def _batch_of_one(image: ImageRef, buckets: int) -> tuple[int, ImageBatch]:
-    return bucket_of(image.image_id, buckets), ImageBatch((image,))
+class _BatchTimedByBucketFn(_BatchByBucketFn):
+    """The same with the time of each image."""
+
+    def start_bundle(self) -> None:
+        """No time crosses bundles either."""
+        super().start_bundle()
+        self._times: defaultdict[int, list[int]] = defaultdict(list)
+
+    def process(self, image: ImageRef, timestamp: Any = beam.DoFn.TimestampParam) -> Iterable[tuple[int, ImageBatch]]:
+        """Hold the image and its time."""
+        self._times[bucket_of(image.image_id, self._buckets)].append(timestamp.micros)
+        return super().process(image)
+
+    def _release(self) -> list[tuple[int, ImageBatch]]:
+        times = self._times
+        released = super()._release()
+        for bucket, batch in released:
+            batch.times = times[bucket]
+        return released
+
+
+def _batch_of_one(image: ImageRef, buckets: int, timestamp: Any = beam.DoFn.TimestampParam) -> tuple[int, ImageBatch]:
+    batch = ImageBatch((image,))
+    batch.times = (timestamp.micros,)
+    return bucket_of(image.image_id, buckets), batch
+
+
+def times_of(batches: Iterable[ImageBatch]) -> dict[str, Timestamp]:
+    """By image id the earliest time at which it was named; of batches without times nothing. Pure."""
+    times: dict[str, int] = {}
+    for batch in batches:
+        for image, micros in zip(batch, batch.times, strict=False):
+            times[image.image_id] = min(micros, times.get(image.image_id, micros))
+    return {image_id: Timestamp(micros=micros) for image_id, micros in times.items()}

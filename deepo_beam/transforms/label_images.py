@@ -16,7 +16,6 @@ from deepo_beam.config import LabelConfig
 from deepo_beam.engine import EngineClosedError, NotAttempted, Session, Settled
 from deepo_beam.errors import ConfigError, StorageError
 from deepo_beam.inputs import InputOptions
-from deepo_beam.inputs.rows import Origin, Row, image_of_row
 from deepo_beam.lake.journal import History
 from deepo_beam.lake.listing import write_listing
 from deepo_beam.lake.patience import PATIENT
@@ -25,7 +24,8 @@ from deepo_beam.lake.tally import calls_left
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import labelling_process
-from deepo_beam.transforms.group_images import GroupImagesByBucket, ImageBatch
+from deepo_beam.transforms.as_images import AsImages
+from deepo_beam.transforms.group_images import GroupImagesByBucket, ImageBatch, times_of
 from deepo_beam.transforms.label_metrics import LabelMetrics
 from deepo_beam.transforms.plan_buckets import PlanBucketFn
 from deepo_beam.types import ImageRef, ImageResult
@@ -40,7 +40,7 @@ _OF_THE_COMMAND = {
     "deadline",
     "publish",
     "beam",
-} | {name for name in LabelConfig.model_fields if name.endswith("_column")}
+}
 RESULTS = "results"
 BUCKETS = "buckets"
 
@@ -48,11 +48,13 @@ BUCKETS = "buckets"
 class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
     """Label images with a Deepomatic model.
 
-    Shape: PCollection[str | ImageRef] (URIs, or what ``ListImages`` gives) -> PCollection[ImageResult], one for
-    each distinct image, as it finishes; failed images are results with a ``failure``.
+    Shape: PCollection[str | ImageRef | row] (URIs, what ``ListImages`` gives, or rows as
+    :class:`~deepo_beam.transforms.as_images.AsImages` takes them) -> PCollection[ImageResult], one for each distinct
+    image, as it finishes; failed images are results with a ``failure``.
 
     With an ``output`` there is a journal: what it knows is not labelled again and is not yielded again.
-    Without one, every run labels everything.
+    Without one, every run labels everything. Results have the timestamp and the window of their image; one that was
+    named several times has one result in each window, with the earliest of its timestamps there.
 
     Example::
 
@@ -60,10 +62,11 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
 
     Args:
         options: those of :class:`deepo_beam.config.LabelConfig` by name (``spec``, ``version_id``, ``output``,
-            ``rate``, ``payload``, ...). The key is read on the workers.
+            ``rate``, ``payload``, ...); ``uri_column`` and its like are of rows. The key is read on the workers.
 
     Raises:
-        ConfigError: an option cannot be meant, or the input is unbounded.
+        ConfigError: an option cannot be meant, the input is unbounded or in windows that merge (sessions), or its rows
+            lack a column that is named.
         PreflightError: key, model or output cannot be used (when the transform is applied).
     """
 
@@ -81,9 +84,11 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
         """Decide the run, then label."""
         if not images.is_bounded:
             raise ConfigError("LabelImages labels bounded collections only: this one never ends")
+        if images.windowing.windowfn.is_merging():
+            raise ConfigError("LabelImages would merge these windows, for it groups images: label first, then window")
+        refs = images | "AsImages" >> AsImages(_columns(self._config))
         pipeline = images.pipeline
         plan = prepare(self._config, alone=labelling_process.is_alone(pipeline.runner, pipeline.options))
-        refs = images | "AsImages" >> beam.Map(_as_image).with_output_types(ImageRef)
         return (refs | "LabelBuckets" >> LabelBuckets(plan, accounted=False))[RESULTS]
 
 
@@ -106,7 +111,7 @@ class LabelBuckets(beam.PTransform[PCollection[ImageRef], Any]):
 
     def expand(self, images: PCollection[ImageRef]) -> Any:
         """Grouping also brings the duplicates of an image together."""
-        grouped = images | "GroupByBucket" >> GroupImagesByBucket(self._plan.buckets)
+        grouped = images | "GroupByBucket" >> GroupImagesByBucket(self._plan.buckets, timed=not self._accounted)
         label = _LabelBucketFn(self._plan, self._accounted)
         allotments = None if self._plan.max_calls is None else self._share_calls(grouped, self._plan.max_calls)
         return grouped | "LabelBucket" >> beam.ParDo(label, allotments).with_outputs(BUCKETS, main=RESULTS)
@@ -174,17 +179,19 @@ class _LabelBucketFn(PlanBucketFn):
             if self._plan.output is not None and self._accounted:
                 write_listing(self._plan.output, self._plan.run_id, bucket, planned, PATIENT)
             self._buckets[bucket] = (timestamp, window)
+            times = {} if self._accounted else times_of(batches)
             works = []
             # Images without labels first, then those with the oldest: a run that is cut short and asked to label all
             # again goes on where the one before ended.
             for entry in sorted(planned, key=_labelled_us):
+                at = times.get(entry.image.image_id, timestamp)
                 if entry.labelling is not None:
                     places = self._places.setdefault((bucket, entry.image.image_id), [])
-                    places.append((timestamp, window))
+                    places.append((at, window))
                     if len(places) == 1:  # else it is under way for another window
                         works.append(work_of(entry.labelling, owner=session.owner, bucket=bucket))
                 elif entry.result is not None:  # by an earlier attempt of this bundle, whose output is lost
-                    yield entry.result
+                    yield WindowedValue(entry.result, at, (window,))
             session.submit(works, self._calls_left(bucket, history, allotments))
             self._metrics.worked(*self._process.news(), self._process.sharers)
             yield from self._finished(session)
@@ -237,13 +244,9 @@ class _LabelBucketFn(PlanBucketFn):
                     yield WindowedValue(outcome.result, timestamp, (window,))
 
 
+def _columns(config: LabelConfig) -> InputOptions:
+    return InputOptions(config.uri_column, config.id_column, config.bbox_column, config.polygon_column)
+
+
 def _labelled_us(entry: PlannedEntry) -> int:
     return 0 if entry.labelling is None else entry.labelling.labelled_us
-
-
-def _as_image(element: str | ImageRef) -> ImageRef:
-    """A URI as an image; one that is no URI has a ``problem``."""
-    if isinstance(element, ImageRef):
-        return element
-    options = InputOptions()
-    return image_of_row(Row(0, {options.uri_column: element}), Origin("element", 0, 0), None, options)

@@ -13,7 +13,7 @@ from deepo_beam.cli.commands import SUMMARIES
 
 EXTRAS = ("aiohttp", "azure", "boto3", "botocore", "cv2", "google.auth", "sklearn", "skimage", "duckdb")
 HEAVY = (*EXTRAS, "apache_beam", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "requests", "rich", "typer")
-SHELL = {"__main__", "bulk", "cli", "transforms"}
+SHELL = {"__main__", "beam_yaml", "bulk", "cli", "transforms"}
 BELOW_THE_SHELL = sorted({module.name for module in pkgutil.iter_modules(deepo_beam.__path__)} - SHELL)
 
 

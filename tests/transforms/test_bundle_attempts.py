@@ -21,6 +21,7 @@ from deepo_beam.lake.tally import tally_bucket
 from deepo_beam.preflight import prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import label_images
+from deepo_beam.transforms.group_images import ImageBatch
 from deepo_beam.transforms.label_images import _LabelBucketFn
 from deepo_beam.types import ImageRef
 
@@ -57,7 +58,7 @@ def results(elements: list) -> list[str]:
 
 def attempt(fn: _LabelBucketFn, images: list[ImageRef]) -> list:
     fn.start_bundle()
-    return [*fn.process((0, [images]), **PLACE), *fn.finish_bundle()]
+    return [*fn.process((0, [ImageBatch(images)]), **PLACE), *fn.finish_bundle()]
 
 
 def test_a_bundle_that_is_run_again_yields_everything_again_and_calls_nothing(
@@ -78,14 +79,14 @@ def test_a_bundle_that_fails_is_given_up_at_once(
     fn = _LabelBucketFn(plan, accounted=True)
     fn.setup()
     fn.start_bundle()
-    list(fn.process((0, [images]), **PLACE))
+    list(fn.process((0, [ImageBatch(images)]), **PLACE))
 
     def full(*arguments: object) -> None:
         raise StorageError("No space left on device")
 
     monkeypatch.setattr(label_images, "write_listing", full)
     with pytest.raises(StorageError):
-        list(fn.process((1, [images]), **PLACE))
+        list(fn.process((1, [ImageBatch(images)]), **PLACE))
     assert fn._session is None  # cancelled: nothing more is posted for it, whenever the runner tries it again
     fn.teardown()
 
@@ -97,7 +98,7 @@ def test_what_a_process_that_is_gone_has_spent_of_a_budget_is_not_spent_again(
         fn = _LabelBucketFn(plan, accounted=True)
         fn.setup()
         fn.start_bundle()
-        elements = [*fn.process((0, [images]), {0: 10}, **PLACE), *fn.finish_bundle()]
+        elements = [*fn.process((0, [ImageBatch(images)]), {0: 10}, **PLACE), *fn.finish_bundle()]
         fn.teardown()
         assert len(results(elements)) == 10
     assert slow_service.stats()["accepted"] == 10
@@ -111,7 +112,7 @@ def test_a_bundle_that_is_dropped_is_taken_up_by_its_retry_and_paid_once(
     dropped.setup()
     retry.setup()  # keeps the engine alive
     dropped.start_bundle()
-    list(dropped.process((0, [images]), **PLACE))
+    list(dropped.process((0, [ImageBatch(images)]), **PLACE))
     if dropped_by == "the next bundle":
         dropped.start_bundle()
     else:

@@ -7,12 +7,20 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.internal import pickler
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
-from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
+from apache_beam.transforms.window import (
+    FixedWindows,
+    GlobalWindows,
+    IntervalWindow,
+    Sessions,
+    TimestampedValue,
+    WindowFn,
+)
 from pipeline_tools import KEY, Keep, expected_outputs, outputs, pipeline
 
 from deepo_beam.cli import main
@@ -191,6 +199,42 @@ def test_an_image_in_two_windows_has_a_result_in_each(service: RunningEmulator, 
     (path,) = pictures(1)
     seen = run_windowed([(path, 1.0), (path, 2.0), (path, 11.0)])
     assert seen == Counter([(path, IntervalWindow(0, 10)), (path, IntervalWindow(10, 20))])
+
+
+def _time_of(result: ImageResult, at: Any = beam.DoFn.TimestampParam) -> tuple[str, int]:
+    return result.image.image_uri, at.micros
+
+
+def times_of_results(timed: list[tuple[str, float]], windows: WindowFn, **options: object) -> list[tuple[str, int]]:
+    keep = Keep()
+    with pipeline() as p:
+        images = p | beam.Create(timed) | beam.Map(lambda pair: TimestampedValue(*pair)) | beam.WindowInto(windows)
+        _ = images | LabelImages(spec="echo-v1", **options) | beam.Map(_time_of) | keep
+    return sorted(keep.elements)
+
+
+@pytest.mark.parametrize("with_journal", [False, True])
+@pytest.mark.parametrize("windows", [GlobalWindows(), FixedWindows(10)])
+def test_results_have_the_time_of_their_image(
+    service: RunningEmulator, pictures: Pictures, tmp_path, windows: WindowFn, with_journal: bool
+) -> None:
+    timed = [(path, 3.0 * number + 0.5) for number, path in enumerate(pictures(6))]
+    options = {"output": str(tmp_path / "out")} if with_journal else {}
+    assert times_of_results(timed, windows, **options) == [(path, int(at * 1e6)) for path, at in timed]
+
+
+def test_an_image_named_twice_has_the_earlier_time_in_each_window(service: RunningEmulator, pictures: Pictures) -> None:
+    (path,) = pictures(1)
+    timed = [(path, 12.0), (path, 2.0), (path, 1.0), (path, 11.0)]
+    assert times_of_results(timed, GlobalWindows()) == [(path, 1_000_000)]
+    assert times_of_results(timed, FixedWindows(10)) == [(path, 1_000_000), (path, 11_000_000)]
+    assert service.stats()["accepted"] == 2
+
+
+def test_windows_that_its_grouping_would_merge_are_refused() -> None:
+    images = pipeline() | beam.Create(["/a.jpg"]) | beam.WindowInto(Sessions(10))
+    with pytest.raises(ConfigError, match="label first, then window"):
+        _ = images | LabelImages(spec="echo-v1", api_url="http://127.0.0.1:9")
 
 
 def test_unbounded_collections_are_refused_before_anything_is_asked_of_the_service() -> None:

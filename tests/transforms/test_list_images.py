@@ -151,7 +151,10 @@ def test_an_image_arrives_in_the_next_stage_as_it_was(image: ImageRef) -> None:
     assert coder.decode(coder.encode(image)) == image
     batches = typecoders.registry.get_coder(ImageBatch)
     assert isinstance(batches, ImageBatchCoder)
-    assert batches.decode(batches.encode(ImageBatch([image, image]))) == (image, image)
+    batch = ImageBatch([image, image])
+    batch.times = (1, -2)
+    arrived = batches.decode(batches.encode(batch))
+    assert (arrived, arrived.times) == ((image, image), (1, -2))
 
 
 def test_a_batch_of_listed_images_travels_in_little_more_than_their_ids(tmp_path: Path) -> None:
