@@ -195,14 +195,28 @@ def _batch_row(row: Any) -> dict[str, Any] | str:
 
 
 def _in_microseconds(batch: Any) -> Any:
-    """Cut nanoseconds, which Python's times do not have."""
+    """Cut nanoseconds: Python has none, and Arrow takes them for those of pandas where that happens to be installed."""
     import pyarrow as pa
 
     for i, field in enumerate(batch.schema):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            coarse = batch.column(i).cast(pa.timestamp("us", field.type.tz), safe=False)
-            batch = batch.set_column(i, field.name, coarse)
+        kind = _coarse(field.type)
+        if kind != field.type:
+            batch = batch.set_column(i, pa.field(field.name, kind), batch.column(i).cast(kind, safe=False))
     return batch
+
+
+def _coarse(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return pa.list_(_coarse(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _coarse(field.type)) for field in kind])
+    if getattr(kind, "unit", None) != "ns":
+        return kind
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
 
 
 def _check_columns(header: list[str], name: str, options: InputOptions) -> None:
