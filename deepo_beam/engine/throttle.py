@@ -103,6 +103,10 @@ class Throttle:
         """For how long every call was refused, pauses that the service asked for left out."""
         return 0.0 if self.refused_since is None else now - max(self.refused_since, self._resume_at)
 
+    def rest(self) -> None:
+        """This process posts nothing, for others do: that it was refused last says nothing of the service any more."""
+        self.refused_since = None
+
     def accepted(self) -> None:
         """The service took a call."""
         self.refused_since = None

@@ -51,6 +51,9 @@ class Labeller(Protocol):
     def share_rate(self, sharers: int) -> None:
         """From now on the allowed rate is for so many processes (>= 1)."""
 
+    def rest(self) -> None:
+        """Others post, and this process does not."""
+
     def hear(self, others: Cut) -> None:
         """What the other processes of the run know of the service's quota together."""
 
@@ -182,11 +185,13 @@ class Heartbeat:
     def _look_at_others(self, sharing: bool, began: float, wrote: float) -> None:
         reports = [] if self._alone else read_reports(self._output, self._report.run_id, self._store)
         others = {each.worker: each for each in reports if each.sharing and each.worker != self._report.worker}
+        gone = [each.worker for each in reports if not each.sharing]
         beats = {worker: each.beat for worker, each in others.items()}
         if sharing:
-            self._membership.refreshed(beats, began=began, wrote=wrote, ended=self._clock())
+            self._membership.refreshed(beats, gone, began=began, wrote=wrote, ended=self._clock())
         else:
-            self._membership.watched(beats, began=wrote, ended=self._clock())
+            self._membership.watched(beats, gone, began=wrote, ended=self._clock())
+            self._labeller.rest()
         heard = self._membership.moving()
         if (cut := together(each.cut for worker, each in others.items() if worker in heard)) is not None:
             self._labeller.hear(cut)  # before a newcomer's lease begins

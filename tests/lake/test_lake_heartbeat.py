@@ -29,12 +29,16 @@ class Worker:
     activity: Activity = field(default_factory=lambda: Activity(Counters(calls=3), idle=False, stop=None))
     told: list[object] = field(default_factory=list)
     heard: list[Cut] = field(default_factory=list)
+    rested: int = 0
 
     def look(self) -> Activity:
         return self.activity
 
     def share_rate(self, sharers: int) -> None:
         self.told.append(sharers)
+
+    def rest(self) -> None:
+        self.rested += 1
 
     def hear(self, others: Cut) -> None:
         self.heard.append(others)
@@ -213,6 +217,7 @@ def test_a_process_that_a_low_quota_does_not_need_leaves_and_comes_back_3_s_afte
     heard = len(surplus.heard)
     beat(1)
     assert len(surplus.heard) == heard + 1, "it knows of the quota as before"
+    assert needed.rested == 0 < surplus.rested
     needed.activity = surplus.activity = Activity(Counters(), idle=False, stop=None)
     beat(1)
     assert needed.told[-1] == 1

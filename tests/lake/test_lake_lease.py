@@ -108,6 +108,16 @@ def test_a_newcomer_waits_one_lease_and_a_share_of_a_dead_process_is_free_after_
     assert me.sharers == 1
 
 
+def test_who_is_not_seen_for_a_moment_is_still_there_and_who_says_that_it_left_is_not() -> None:
+    me = Membership("b", alone=False)
+    me.refreshed({"a": 1, "c": 1}, began=0.0, wrote=0.0, ended=0.0)
+    me.refreshed({}, {"c"}, began=BEAT_S, wrote=BEAT_S, ended=BEAT_S)
+    assert me.sharers == 2
+    for beat in range(2, 5):
+        me.refreshed({}, began=beat * BEAT_S, wrote=beat * BEAT_S, ended=beat * BEAT_S)
+    assert me.sharers == 1
+
+
 def member(name: str, others: str) -> Membership:
     made = Membership(name, alone=False)
     made.refreshed(dict.fromkeys(others, 1), began=0.0, wrote=0.0, ended=0.0)
@@ -148,7 +158,7 @@ def test_only_what_changed_between_two_looks_is_surely_alive() -> None:
     assert lookout.moving() == {"alive"}
     lookout.look({"left behind": 1, "alive": 3}, began=DROP_S + 0.1, ended=DROP_S + 0.2)
     assert lookout.alive() == {"alive"}
-    lookout.look({"left behind": 2}, began=DROP_S + 1, ended=DROP_S + 1)
+    lookout.look({"left behind": 2}, {"alive"}, began=DROP_S + 1, ended=DROP_S + 1)
     assert lookout.moving() == {"left behind"}
 
 
