@@ -85,6 +85,8 @@ class Throttle:
             middle = 0.5 * (own.refused_at + others.refused_at)
             self._cut = replace(own, refused_at=middle, sure=own.sure or others.sure)
         self._calm_from = min(self._calm_from, now - others.calm_s)  # it is older by what the news took
+        if now < self._resume_at:  # but in a pause nothing is tried
+            self._calm_from = self._resume_at
         self._adapt(now)
 
     def take(self, now: float) -> float:

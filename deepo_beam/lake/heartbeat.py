@@ -174,9 +174,12 @@ class Heartbeat:
     def _is_sharing(self, activity: Activity, now: float) -> bool:
         if not self._membership.is_needed(activity.lowered_per_s):
             self._surplus_at = now
-        if not activity.idle and now - self._surplus_at >= IDLE_S:
+        steady = now - self._surplus_at >= IDLE_S or self._membership.sharers == 1
+        if not activity.idle and steady:
             self._busy_at = now
-        if self._alone or now - self._busy_at < IDLE_S:
+        # Where others rest, one that has posted all its images does not keep them waiting.
+        patience = IDLE_S if activity.lowered_per_s is None else BEAT_S
+        if self._alone or now - self._busy_at < patience:
             return True
         self._membership.leave()
         self._lease = self._membership.lease

@@ -17,7 +17,7 @@ BEAT_S = 1.5
 LEASE_S = 4.5
 DROP_S = 5.0
 
-_FEW_PER_S = 25.0  # calls of one process, below which it learns little of a quota by itself
+_FEW_PER_S = 15.0  # calls of one process, below which it learns little of a quota by itself
 _MANY_PER_S = 100.0  # of one, above which another comes back: a newcomer's share is used by nobody for one lease
 
 _NEVER = float("-inf")

@@ -43,8 +43,7 @@ class Setting:
         told: the rate that the run is allowed, None for no limit.
         quota: what the service accepts, from second to second: ``{0: 100, 60: 50}``.
         retry_after: what a refusal says: ``seconds`` (whole ones), ``date`` (up to a second ahead), ``none``, or
-            ``any`` of them; ``long``: ten seconds.
-        outage_deadline_s: refusals alone for so long end a run.
+            ``any`` of them.
         posts_per_s: what a process can make at most, None for as many as it may.
         lost_beats: share of the heartbeats that the store fails to write.
         burst: calls that the service saves up; None: a tenth of a second's worth, at least 2.
@@ -57,7 +56,6 @@ class Setting:
     quota: Mapping[float, float] = field(default_factory=lambda: {0.0: 100.0})
     burst: float | None = None
     retry_after: str = "seconds"
-    outage_deadline_s: float = 900.0
     posts_per_s: float | None = None
     post_s: tuple[float, float] = (0.005, 0.03)
     late_s: tuple[float, float] = (0.0, 0.002)
@@ -101,7 +99,7 @@ class Service:
         style = self.setting.retry_after
         if style == "any":
             style = self.rng.choice(["none", "seconds", "date"])
-        return {"none": None, "seconds": 1.0, "long": 10.0, "date": self.rng.uniform(0.0, 1.0)}[style]
+        return {"none": None, "seconds": 1.0, "date": self.rng.uniform(0.0, 1.0)}[style]
 
     def tasks(self, ids: tuple[str, ...], now: float) -> list[Task]:
         done = (Output(()),)
@@ -189,7 +187,7 @@ class Member(Actor):
         self.rng = random.Random(f"{crowd.seed} {number}")
         self.posts: list[float] = []
         self.core = Core(
-            EngineSettings(rate_per_s=crowd.setting.told, outage_deadline_s=crowd.setting.outage_deadline_s),
+            EngineSettings(rate_per_s=crowd.setting.told),
             RunFacts(RUN, ModelRef(ModelKind.SPEC, "echo-v1"), 21),
             now=self.clock.now,
             wall_us=lambda now: round(now * 1e6),
