@@ -195,13 +195,16 @@ def _batch_row(row: Any) -> dict[str, Any] | str:
 
 
 def _in_microseconds(batch: Any) -> Any:
-    """Cut nanoseconds, which Python's times do not have."""
+    """Cut nanoseconds, which Python's times do not have: else it would matter whether pandas is installed."""
     import pyarrow as pa
 
+    coarser = {pa.time64("ns"): pa.time64("us"), pa.duration("ns"): pa.duration("us")}
     for i, field in enumerate(batch.schema):
+        coarse = coarser.get(field.type)
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            coarse = batch.column(i).cast(pa.timestamp("us", field.type.tz), safe=False)
-            batch = batch.set_column(i, field.name, coarse)
+            coarse = pa.timestamp("us", field.type.tz)
+        if coarse is not None:
+            batch = batch.set_column(i, field.name, batch.column(i).cast(coarse, safe=False))
     return batch
 
 
