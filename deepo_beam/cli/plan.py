@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
-from deepo_beam.cli.memory import loading, seldom_look_for_cycles
+from deepo_beam.cli.memory import cycles_looked_for_seldom, loading
 from deepo_beam.cli.options import with_label_options
 from deepo_beam.cli.reporting import set_up_logging
 
@@ -52,10 +52,9 @@ def show_plan(config: LabelConfig, beam_flags: Sequence[str] = (), *, as_json: b
     with loading():
         from deepo_beam import bulk
         from deepo_beam.cli.progress import progress
-    seldom_look_for_cycles()
 
     bulk.use_stores(config, beam_flags)
-    with progress(None, quiet=False):
+    with cycles_looked_for_seldom(), progress(None, quiet=False):
         found = bulk.estimate_run(config)
     typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else "\n".join(plan_lines(found)))
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from deepo_beam import bulk
 from deepo_beam.run import RunPlan
@@ -54,7 +54,14 @@ def _listen(hearing: socket.socket, heard: list[signal.Signals], plan: RunPlan) 
 def _stop(number: signal.Signals, plan: RunPlan) -> None:
     if labelling_process.stopping():
         os._exit(128 + number)
-    sys.stderr.write(f"\n{number.name}: posting stops, waiting for what is in flight; once more ends at once\n")
     reason = f"stopped by {number.name}; the next run goes on"
     labelling_process.will_stop(reason)  # so that a second signal ends it even if a store is slow to be told
     threading.Thread(target=bulk.stop_run, args=(plan, reason), name="deepo-beam-stop", daemon=True).start()
+    said = f"\n{number.name}: posting stops, waiting for what is in flight; once more ends at once\n"
+    threading.Thread(target=_say, args=(said,), name="deepo-beam-said", daemon=True).start()
+
+
+def _say(text: str) -> None:
+    # Who reads may have heard the signal, too, and be gone; or it reads no more.
+    with suppress(OSError, ValueError, SystemExit):
+        sys.stderr.write(text)

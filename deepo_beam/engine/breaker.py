@@ -41,6 +41,11 @@ class Breaker:
         self._probing = False
         self.down_since = None
 
+    def rest(self, now: float) -> None:
+        """This process posts nothing, for others do: it cannot see how long the service is down."""
+        if self.open:
+            self.down_since = now
+
     def may_post(self, now: float) -> float:
         """0.0 if a post may start, else the seconds until one may (infinite while a probe is out)."""
         if not self.open:

@@ -187,6 +187,11 @@ class Core:
         """What the other processes of the run know of it together."""
         self._throttle.hear(others, now)
 
+    def rest(self, now: float) -> None:
+        """This process posts nothing at present, for others do: it cannot see for how long the service is sick."""
+        self._throttle.rest()
+        self._blame.breaker.rest(now)
+
     @property
     def idle(self) -> bool:
         """There is nothing to post at present."""

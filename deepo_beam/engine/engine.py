@@ -122,6 +122,11 @@ class Engine:
         with self._lock:
             self._core.share_rate(sharers)
 
+    def rest(self) -> None:
+        """This process posts nothing at present, for others do."""
+        with self._lock:
+            self._core.rest(time.monotonic())
+
     def cut(self) -> Cut | None:
         """What this process knows of the service's quota, None: nothing was refused."""
         with self._lock:

@@ -85,6 +85,8 @@ class Throttle:
             middle = 0.5 * (own.refused_at + others.refused_at)
             self._cut = replace(own, refused_at=middle, sure=own.sure or others.sure)
         self._calm_from = min(self._calm_from, now - others.calm_s)  # it is older by what the news took
+        if now < self._resume_at:  # but in a pause nothing is tried
+            self._calm_from = self._resume_at
         self._adapt(now)
 
     def take(self, now: float) -> float:
@@ -102,6 +104,10 @@ class Throttle:
     def refused_for_s(self, now: float) -> float:
         """For how long every call was refused, pauses that the service asked for left out."""
         return 0.0 if self.refused_since is None else now - max(self.refused_since, self._resume_at)
+
+    def rest(self) -> None:
+        """This process posts nothing, for others do: that it was refused last says nothing of the service any more."""
+        self.refused_since = None
 
     def accepted(self) -> None:
         """The service took a call."""

@@ -51,6 +51,9 @@ class Labeller(Protocol):
     def share_rate(self, sharers: int) -> None:
         """From now on the allowed rate is for so many processes (>= 1)."""
 
+    def rest(self) -> None:
+        """Others post, and this process does not."""
+
     def hear(self, others: Cut) -> None:
         """What the other processes of the run know of the service's quota together."""
 
@@ -171,9 +174,12 @@ class Heartbeat:
     def _is_sharing(self, activity: Activity, now: float) -> bool:
         if not self._membership.is_needed(activity.lowered_per_s):
             self._surplus_at = now
-        if not activity.idle and now - self._surplus_at >= IDLE_S:
+        steady = now - self._surplus_at >= IDLE_S or self._membership.sharers == 1
+        if not activity.idle and steady:
             self._busy_at = now
-        if self._alone or now - self._busy_at < IDLE_S:
+        # Where others rest, one that has posted all its images does not keep them waiting.
+        patience = IDLE_S if activity.lowered_per_s is None else BEAT_S
+        if self._alone or now - self._busy_at < patience:
             return True
         self._membership.leave()
         self._lease = self._membership.lease
@@ -182,11 +188,13 @@ class Heartbeat:
     def _look_at_others(self, sharing: bool, began: float, wrote: float) -> None:
         reports = [] if self._alone else read_reports(self._output, self._report.run_id, self._store)
         others = {each.worker: each for each in reports if each.sharing and each.worker != self._report.worker}
+        gone = [each.worker for each in reports if not each.sharing]
         beats = {worker: each.beat for worker, each in others.items()}
         if sharing:
-            self._membership.refreshed(beats, began=began, wrote=wrote, ended=self._clock())
+            self._membership.refreshed(beats, gone, began=began, wrote=wrote, ended=self._clock())
         else:
-            self._membership.watched(beats, began=wrote, ended=self._clock())
+            self._membership.watched(beats, gone, began=wrote, ended=self._clock())
+            self._labeller.rest()
         heard = self._membership.moving()
         if (cut := together(each.cut for worker, each in others.items() if worker in heard)) is not None:
             self._labeller.hear(cut)  # before a newcomer's lease begins

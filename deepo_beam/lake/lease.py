@@ -10,14 +10,14 @@ drop a process that did not change for ``DROP_S``, which is longer: by then it p
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 BEAT_S = 1.5
 LEASE_S = 4.5
 DROP_S = 5.0
 
-_FEW_PER_S = 25.0  # calls of one process, below which it learns little of a quota by itself
+_FEW_PER_S = 15.0  # calls of one process, below which it learns little of a quota by itself
 _MANY_PER_S = 100.0  # of one, above which another comes back: a newcomer's share is used by nobody for one lease
 
 _NEVER = float("-inf")
@@ -38,20 +38,22 @@ class Lookout:
         self._seen: dict[str, _Sighting] = {}
         self._looked_at = _NEVER
 
-    def look(self, beats: Mapping[str, Hashable], *, began: float, ended: float) -> None:
+    def look(self, beats: Mapping[str, Hashable], gone: Collection[str] = (), *, began: float, ended: float) -> None:
         """Note what is there.
 
         A slow look is taken for what it is surely true of: what changed did so before it ended, and what did not
-        change had not done so when it began.
+        change had not done so when it began. What is merely not seen is as if unchanged: some stores replace an object
+        by deleting it first.
 
         Args:
             beats: of the others by name; a value that changes with each of their refreshes.
+            gone: names of others that say that they are no more of them.
             began: when the look did, seconds of the clock of leases.
             ended: when it did.
         """
         self._looked_at = began
-        for name in self._seen.keys() - beats.keys():
-            del self._seen[name]
+        for name in gone:
+            self._seen.pop(name, None)
         for name, beat in beats.items():
             sighting = self._seen.get(name)
             if sighting is None:
@@ -82,11 +84,20 @@ class Membership:
         self._number = 0  # among the sharers, by name
         self.sharers = 1
 
-    def refreshed(self, others: Mapping[str, Hashable], *, began: float, wrote: float, ended: float) -> None:
+    def refreshed(
+        self,
+        others: Mapping[str, Hashable],
+        gone: Collection[str] = (),
+        *,
+        began: float,
+        wrote: float,
+        ended: float,
+    ) -> None:
         """One refresh was made.
 
         Args:
             others: heartbeats of the other sharers by name, as listed after the write.
+            gone: names of others that share no more.
             began: when the refresh did (seconds of the clock of leases).
             wrote: when the own heartbeat was certainly there.
             ended: when the list was certainly complete.
@@ -94,11 +105,13 @@ class Membership:
         if wrote > self._began + LEASE_S:  # the first, or others may have dropped this process meanwhile
             self._announced_at = wrote
         self._began, self._left = began, False
-        self.watched(others, began=wrote, ended=ended)
+        self.watched(others, gone, began=wrote, ended=ended)
 
-    def watched(self, others: Mapping[str, Hashable], *, began: float, ended: float) -> None:
+    def watched(
+        self, others: Mapping[str, Hashable], gone: Collection[str] = (), *, began: float, ended: float
+    ) -> None:
         """The others were looked at, as by :meth:`Lookout.look`; that is all that one does which has left."""
-        self._lookout.look(others, began=began, ended=ended)
+        self._lookout.look(others, gone, began=began, ended=ended)
         alive = self._lookout.alive()
         self.sharers, self._number = 1 + len(alive), sum(name < self._name for name in alive)
 

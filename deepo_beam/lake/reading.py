@@ -23,6 +23,7 @@ from deepo_beam.lake.publish import run_uri
 from deepo_beam.lake.schemas import ERRORS, IMAGES, LABELS
 
 Table = Literal["labels", "images", "errors"]
+_NONE = pa.array([], pa.string())
 _SCHEMAS = {"labels": LABELS, "images": IMAGES, "errors": ERRORS}
 
 
@@ -72,7 +73,9 @@ def _newest(output: str, runs: Sequence[str], store: Store) -> dict[str, pa.Arra
     labelled = images.filter(pc.field("status") != "failed")
     ordered = labelled.sort_by([(name, "ascending") for name in ("image_id", "finished_at", "run_id")])
     newest = ordered.group_by("image_id", use_threads=False).aggregate([("run_id", "last")])
-    return {run: newest.filter(pc.field("run_id_last") == run)["image_id"].combine_chunks() for run in runs}
+    by_run = newest.group_by("run_id_last", use_threads=False).aggregate([("image_id", "list")])
+    found = zip(by_run["run_id_last"].to_pylist(), by_run["image_id_list"], strict=True)
+    return {run: ids.values for run, ids in found}
 
 
 def _parts(
@@ -90,7 +93,7 @@ def _parts(
         with store.open_input(store.join(output, file.path)) as stream, pq.ParquetFile(stream) as parquet:
             part = parquet.read(columns=read, use_threads=False)
         part = part.append_column("run_id", pa.repeat(pa.scalar(run), part.num_rows))
-        return part if newest is None else part.filter(pc.is_in(part["image_id"], newest[run]))
+        return part if newest is None else part.filter(pc.is_in(part["image_id"], newest.get(run, _NONE)))
 
     with ThreadPoolExecutor(READS_AT_ONCE, thread_name_prefix="deepo-beam-read") as pool:
         files = [(run, file) for run in runs for file in _files(output, run, table, store)]

@@ -78,8 +78,10 @@ class ArrowBackend:
             folder, slash, _ = place.path.rpartition("/")
             aside = f"{folder}{slash}.{uuid.uuid4().hex}.tmp"
             _upload(system, aside, data)
-            system.copy_file(aside, place.path)
-            system.delete_file(aside)
+            try:
+                system.copy_file(aside, place.path)
+            finally:
+                system.delete_file(aside)
 
     def stat(self, uri: str) -> StoredObject:
         """Look one object up."""

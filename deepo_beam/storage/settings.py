@@ -58,6 +58,8 @@ def store_variables(flags: Sequence[str]) -> dict[str, str]:
         given[VARIABLES[name]] = value
     if "AWS_ENDPOINT_URL" in given:
         given["AWS_ENDPOINT_URL_S3"] = given["AWS_ENDPOINT_URL"]
+    if "AWS_ACCESS_KEY_ID" in given:
+        given.setdefault("AWS_SESSION_TOKEN", "")  # one of the environment belongs to another key
     return given
 
 
@@ -65,7 +67,7 @@ def hdfs_settings(environment: Mapping[str, str]) -> HdfsSettings | None:
     """What HDFS_HOST, HDFS_PORT, HADOOP_USER_NAME and HDFS_FULL_URLS say; None without a host.
 
     Raises:
-        ConfigError: the port is none.
+        ConfigError: the port is none, or there is no user.
     """
     host = environment.get("HDFS_HOST")
     if not host:
@@ -73,6 +75,13 @@ def hdfs_settings(environment: Mapping[str, str]) -> HdfsSettings | None:
     port = environment.get("HDFS_PORT") or _WEB_PORT
     if not port.isascii() or not port.isdigit():
         raise ConfigError(f"HDFS_PORT is {port!r}: give the port of the NameNode's web interface, such as {_WEB_PORT}")
-    user = environment.get("HADOOP_USER_NAME") or getpass.getuser()
+    user = environment.get("HADOOP_USER_NAME") or _own_name()
     full = environment.get("HDFS_FULL_URLS", "").lower() in ("1", "true", "yes")
     return HdfsSettings(host, port, user, full)
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        raise ConfigError("this user has no name: set HADOOP_USER_NAME to the one that HDFS knows") from None

@@ -4,8 +4,9 @@ A runner shows those of bundles that came to their end, and some also those of b
 is not made from them: what a bundle attempt that died had done is in the journal, but in no metric.
 
 Counters: ``calls`` (inference posts put on the wire), ``retries`` (those that repeat one), ``throttled`` (those
-answered by 429), ``polls`` (calls to the task list), ``throttled_ms``, ``succeeded``, ``no_detection``, ``failed``
-(images), and ``failed_<error_code>``.
+answered by 429), ``polls`` (calls to the task list), ``succeeded``, ``no_detection``, ``failed`` (images),
+``failed_<error_code>``, and ``cumulativeThrottlingSeconds``: whole seconds of pauses after a 429, by Beam's own name,
+by which Dataflow knows that more workers would not help.
 Distributions, of each image that was settled: ``queue_ms`` (before its post), ``submit_ms`` (its post), ``wait_ms``
 (from the accepted post to its answer), ``image_bytes`` (as read).
 Gauges, of the process that told last: ``in_flight`` (tasks), ``rate_share_percent`` (its part of ``--rate``).
@@ -53,7 +54,7 @@ class LabelMetrics:
             "calls": now.calls - before.calls,
             "retries": now.retries - before.retries,
             "throttled": now.refused - before.refused,
-            "throttled_ms": round(1000 * now.throttled_s) - round(1000 * before.throttled_s),
+            "cumulativeThrottlingSeconds": int(now.throttled_s) - int(before.throttled_s),
             "polls": now.polls - before.polls,
         }
         self._count(counts)

@@ -123,6 +123,10 @@ class LabellingProcess:
         self.sharers = sharers
         self.engine.share_rate(sharers)
 
+    def rest(self) -> None:
+        """Others post."""
+        self.engine.rest()
+
     def hear(self, others: Cut) -> None:
         """What the other processes of the run know of the service's quota."""
         self.engine.hear(others)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
+from benchmarks.bench.report import PAGE, ROOT
 from benchmarks.quota_server import Quota, parse_quota
-from benchmarks.shares import Case, measures, most_above
+from benchmarks.shares import Case, measures, most_above, table
 
 
 def test_a_quota_moves_at_its_seconds_and_is_exceeded_by_what_was_saved_up() -> None:
@@ -34,3 +36,12 @@ def test_what_is_used_is_a_share_of_the_smaller_of_rate_and_quota() -> None:
     assert found["refused"] == pytest.approx(0.02)
     assert found["used"] == pytest.approx(3000 * 0.98 / 2500, abs=0.001)
     assert found["bound"] == 3.0
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    kept = json.loads((ROOT / "benchmarks" / "results" / "shares.json").read_text())
+    assert table(kept) in PAGE.read_text()
+    moved = measures(
+        Case("moved", 4, 200.0, {0.0: 100.0, 40.0: 50.0}, seconds=70.0), [(s / 50, True) for s in range(4000)]
+    )
+    assert "| moved | 4 | 1.00, 30 s after each change |  |" in table({**kept, "cases": [moved]})

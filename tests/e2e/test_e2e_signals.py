@@ -1,10 +1,12 @@
 """Killed at any moment, the same command goes on, and pays for nothing twice without saying so."""
 
+import json
 import os
 import signal
 import threading
 import time
 
+import pytest
 from e2e_tools import (
     assert_adds_up,
     assert_labels_follow_the_rule,
@@ -123,6 +125,17 @@ def test_a_signal_that_another_thread_took_is_heard_while_the_main_one_waits(mon
         threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
         assert heard.wait(10)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_is_heard_by_a_command_whose_reader_it_ended_too(service, tmp_path, number):
+    """As ``deepo-beam label ... 2>&1 | tee log``, and as a terminal that is closed."""
+    _, started = start(tmp_path, service)
+    started.stderr.close()
+    started.send_signal(number)
+    ended = started.wait(30)
+    assert ended == 5
+    assert json.loads(started.stdout.read())["stopped"].startswith(f"stopped by {number.name}")
 
 
 def test_a_publish_that_was_cut_off_is_completed_by_the_next_run_byte_for_byte(service, tmp_path):

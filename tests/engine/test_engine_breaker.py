@@ -132,3 +132,13 @@ def test_an_outage_does_not_acquit_of_what_was_proved_before() -> None:
     blame.failed(one, 3.0)
     assert blame.breaker.open
     assert (one.tries, one.suspected) == (1, 0)
+
+
+def test_one_that_rests_because_others_post_cannot_see_how_long_the_service_is_down() -> None:
+    breaker = Breaker(1)
+    breaker.rest(0.0)
+    assert breaker.down_since is None
+    breaker.failed(1.0, probe=False)
+    breaker.rest(500.0)
+    assert breaker.down_since == 500.0
+    assert breaker.may_post(500.0) == 0.0

@@ -250,6 +250,16 @@ def test_a_cut_that_is_known_is_not_made_again_but_estimates_draw_together() -> 
     assert throttled.cut(4.0) == Cut(1, 150.0, sure=True, calm_s=3.0)
 
 
+def test_news_do_not_begin_the_way_back_in_a_pause() -> None:
+    throttled = throttle(400.0)
+    throttled.share(2)
+    refuse(throttled, 2.0, retry_after_s=10.0, accepted_per_s=100.0)
+    throttled.hear(Cut(1, 200.0, sure=True, calm_s=0.0), 3.0)
+    throttled.take(11.9)
+    assert throttled.rate_per_s == pytest.approx(0.9 * 100.0)
+    assert throttled.cut(13.0).calm_s == pytest.approx(1.0)
+
+
 def test_a_cut_older_than_the_own_one_is_no_news() -> None:
     throttled = after_a_cut_at_2_s()
     throttled.hear(Cut(2, 200.0, sure=True, calm_s=0.0), 3.0)
@@ -306,6 +316,14 @@ def test_where_calls_are_few_and_most_are_refused_how_low_the_quota_is_stays_a_g
     told = throttled.cut(5.0)
     assert told is not None
     assert (told.refused_at, told.sure) == (pytest.approx(5.0), False)
+
+
+def test_one_that_rests_because_others_post_says_nothing_of_how_long_it_was_refused() -> None:
+    throttled = throttle(20.0)
+    refuse(throttled, 3.0, retry_after_s=1.0)
+    throttled.rest()
+    assert throttled.refused_for_s(1000.0) == 0.0
+    assert throttled.take(3.5) == pytest.approx(0.5)  # the pause is kept all the same
 
 
 def test_the_clock_without_pauses_stands_still_in_each() -> None:

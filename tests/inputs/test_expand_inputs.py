@@ -325,6 +325,7 @@ def test_a_row_of_parquet_that_is_not_utf8_is_a_problem_and_its_neighbours_are_n
     [
         pa.array([0, 10**15], pa.timestamp("ms", "Europe/Paris")),
         pa.array([0, 2**30], pa.date32()),
+        pa.array([None, 2**62], pa.duration("s")),
     ],
     ids=lambda column: str(column.type),
 )
@@ -337,32 +338,26 @@ def test_a_row_of_parquet_with_a_value_that_python_cannot_hold_is_a_problem(
     if second.problem is None:  # a time of modification is a mere number of microseconds
         assert (name, second.modified_us) == ("modified_at", 10**18)
     else:
-        assert f"has a value in column '{name}' ({column.type}) that cannot be read" in second.problem.message
+        assert f"has a value in column '{name}' (" in second.problem.message
+        assert "that cannot be read" in second.problem.message
     assert first.problem is None
 
 
-def test_nanoseconds_are_cut_wherever_they_are_with_and_without_pandas(tmp_path: Path) -> None:
-    columns = {
-        "at": pa.array([1_000_001], pa.timestamp("ns")),
-        "took": pa.array([1_000_001], pa.duration("ns")),
-        "hour": pa.array([1_000_001], pa.time64("ns")),
-        "seen": pa.array([[1_000_001]], pa.list_(pa.timestamp("ns", "UTC"))),
-        "of": pa.array([{"day": 1_000_001}], pa.struct([("day", pa.timestamp("ns"))])),
+def test_nanoseconds_of_parquet_are_cut_to_what_python_has(tmp_path: Path) -> None:
+    table = {
+        "image_uri": ["s3://b/a"],
+        "at": pa.array([3_600_000_000_999], pa.time64("ns")),
+        "for": pa.array([1_500_000_999], pa.duration("ns")),
     }
-    pq.write_table(pa.table({"image_uri": ["s3://b/a"], **columns}), tmp_path / "l.parquet")
+    pq.write_table(pa.table(table), tmp_path / "l.parquet")
     (image,) = expand(tmp_path / "l.parquet")
-    assert dict(image.attributes) == {
-        "at": "1970-01-01T00:00:00.001000",
-        "took": "0:00:00.001000",
-        "hour": "00:00:00.001000",
-        "seen": '["1970-01-01T00:00:00.001000+00:00"]',
-        "of": '{"day":"1970-01-01T00:00:00.001000"}',
-    }
+    assert dict(image.attributes) == {"at": "01:00:00", "for": "0:00:01.500000"}
 
 
-def test_a_column_of_parquet_that_python_cannot_hold_at_all_is_named_in_every_row(tmp_path: Path) -> None:
-    kind = pa.timestamp("us", "Mars/Olympus")
-    table = pa.table({"image_uri": ["s3://b/a", "s3://b/b"], "taken_at": pa.array([1, 2], kind)})
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "Mars/Olympus"), pa.list_(pa.timestamp("us", "Mars/Olympus"))])
+def test_a_column_of_parquet_that_python_cannot_hold_at_all_is_named_in_every_row(tmp_path: Path, kind: Any) -> None:
+    values = [1, 2] if pa.types.is_timestamp(kind) else [[1], [2]]
+    table = pa.table({"image_uri": ["s3://b/a", "s3://b/b"], "taken_at": pa.array(values, kind)})
     pq.write_table(table, tmp_path / "l.parquet")
     assert all("column 'taken_at'" in image.problem.message for image in expand(tmp_path / "l.parquet"))
 

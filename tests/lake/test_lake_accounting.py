@@ -44,7 +44,7 @@ def test_accounts_that_are_in_order_are_in_order() -> None:
     assert (summary.duplicate, summary.not_attempted, summary.published) == (1, 1, 4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CHANGES, st.integers(0, 4))
 def test_a_row_of_an_earlier_run_that_is_lost_doubled_or_turned_is_found_and_named(change: str, number: int) -> None:
     store, intent = before()
@@ -56,7 +56,7 @@ def test_a_row_of_an_earlier_run_that_is_lost_doubled_or_turned_is_found_and_nam
     assert not any(image_id in summary.accounting for image_id in others)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CHANGES, st.integers(0, 3))
 def test_a_row_of_this_run_that_is_lost_doubled_or_turned_is_found_and_named(change: str, number: int) -> None:
     store, intent = before()

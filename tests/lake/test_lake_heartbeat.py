@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable
@@ -29,12 +30,16 @@ class Worker:
     activity: Activity = field(default_factory=lambda: Activity(Counters(calls=3), idle=False, stop=None))
     told: list[object] = field(default_factory=list)
     heard: list[Cut] = field(default_factory=list)
+    rested: int = 0
 
     def look(self) -> Activity:
         return self.activity
 
     def share_rate(self, sharers: int) -> None:
         self.told.append(sharers)
+
+    def rest(self) -> None:
+        self.rested += 1
 
     def hear(self, others: Cut) -> None:
         self.heard.append(others)
@@ -206,18 +211,36 @@ def test_a_process_that_a_low_quota_does_not_need_leaves_and_comes_back_3_s_afte
 
     beat(5)
     assert other.lease_left_s() > 0
-    needed.activity = surplus.activity = Activity(Counters(), False, None, Cut(1, 20.0, True, 1.0), lowered_per_s=19.0)
+    needed.activity = surplus.activity = Activity(Counters(), False, None, Cut(1, 10.0, True, 1.0), lowered_per_s=9.5)
     beat(4)
     assert one.lease_left_s() > 0 >= other.lease_left_s()
     assert needed.told[-1] == 1
     heard = len(surplus.heard)
     beat(1)
     assert len(surplus.heard) == heard + 1, "it knows of the quota as before"
+    assert needed.rested == 0 < surplus.rested
     needed.activity = surplus.activity = Activity(Counters(), idle=False, stop=None)
     beat(1)
     assert needed.told[-1] == 1
     beat(2)
     assert needed.told[-1] == 2
+
+
+def test_where_others_rest_one_that_has_posted_all_does_not_keep_them_waiting(start, clock: Clock) -> None:
+    needed, surplus = Worker(), Worker()
+    one, other = start(needed, "1111aaaa"), start(surplus, "2222bbbb")
+    needed.activity = surplus.activity = Activity(Counters(), False, None, Cut(1, 10.0, True, 1.0), lowered_per_s=9.5)
+    for _ in range(8):
+        one.beat()
+        other.beat()
+        clock.now += BEAT_S
+    needed.activity = dataclasses.replace(needed.activity, idle=True)
+    ended = clock.now
+    while other.lease_left_s() <= 0:
+        one.beat()
+        other.beat()
+        clock.now += BEAT_S
+    assert clock.now - ended <= 2 * BEAT_S + LEASE_S + BEAT_S
 
 
 def test_the_rate_is_shared_before_the_lease_goes_on(start, store: KillableStore, clock: Clock) -> None:

@@ -73,7 +73,7 @@ outcomes = st.tuples(st.sampled_from([success, failure]), st.integers(0, 1), st.
 nights = st.lists(st.tuples(st.lists(outcomes, max_size=3), st.booleans()), min_size=1, max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(nights)
 def test_whatever_comes_when_what_is_known_as_published_is_in_the_tables_and_there_once(history: list) -> None:
     store = KillableStore()

@@ -108,13 +108,23 @@ def test_a_newcomer_waits_one_lease_and_a_share_of_a_dead_process_is_free_after_
     assert me.sharers == 1
 
 
+def test_who_is_not_seen_for_a_moment_is_still_there_and_who_says_that_it_left_is_not() -> None:
+    me = Membership("b", alone=False)
+    me.refreshed({"a": 1, "c": 1}, began=0.0, wrote=0.0, ended=0.0)
+    me.refreshed({}, {"c"}, began=BEAT_S, wrote=BEAT_S, ended=BEAT_S)
+    assert me.sharers == 2
+    for beat in range(2, 5):
+        me.refreshed({}, began=beat * BEAT_S, wrote=beat * BEAT_S, ended=beat * BEAT_S)
+    assert me.sharers == 1
+
+
 def member(name: str, others: str) -> Membership:
     made = Membership(name, alone=False)
     made.refreshed(dict.fromkeys(others, 1), began=0.0, wrote=0.0, ended=0.0)
     return made
 
 
-@pytest.mark.parametrize(("lowered", "needed"), [(None, "abcd"), (60.0, "abc"), (40.0, "ab"), (25.0, "a"), (1.0, "a")])
+@pytest.mark.parametrize(("lowered", "needed"), [(None, "abcd"), (40.0, "abc"), (25.0, "ab"), (15.0, "a"), (1.0, "a")])
 def test_of_a_rate_that_refusals_keep_low_so_many_are_needed(lowered: float | None, needed: str) -> None:
     members = {name: member(name, "abcd".replace(name, "")) for name in "abcd"}
     assert [name for name, one in members.items() if one.is_needed(lowered)] == list(needed)
@@ -122,7 +132,7 @@ def test_of_a_rate_that_refusals_keep_low_so_many_are_needed(lowered: float | No
 
 def test_one_that_was_not_needed_comes_back_when_there_is_much_or_nobody_is_left() -> None:
     left = member("b", "a")
-    assert not left.is_needed(20.0)
+    assert not left.is_needed(10.0)
     left.leave()
     left.watched({"a": 2}, began=1.0, ended=1.0)
     assert [left.is_needed(rate) for rate in (99.0, 199.0, 200.0, None)] == [False, False, True, True]
@@ -148,7 +158,7 @@ def test_only_what_changed_between_two_looks_is_surely_alive() -> None:
     assert lookout.moving() == {"alive"}
     lookout.look({"left behind": 1, "alive": 3}, began=DROP_S + 0.1, ended=DROP_S + 0.2)
     assert lookout.alive() == {"alive"}
-    lookout.look({"left behind": 2}, began=DROP_S + 1, ended=DROP_S + 1)
+    lookout.look({"left behind": 2}, {"alive"}, began=DROP_S + 1, ended=DROP_S + 1)
     assert lookout.moving() == {"left behind"}
 
 

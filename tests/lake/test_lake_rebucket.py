@@ -224,12 +224,14 @@ class TroubledStore(KillableStore):
     trouble: str = ""
     at: int = -1
     actions: int = 0
+    changed: bool = False  # by the action that had trouble
 
     def read_bytes(self, uri: str) -> bytes:
-        return self._act(lambda: KillableStore.read_bytes(self, uri))
+        return self._act(lambda: KillableStore.read_bytes(self, uri), changes=False)
 
     def list_objects(self, folder: str, *, recursive: bool = True) -> Iterator[Name]:
-        return iter(self._act(lambda: list(KillableStore.list_objects(self, folder, recursive=recursive))))
+        listed = self._act(lambda: list(KillableStore.list_objects(self, folder, recursive=recursive)), changes=False)
+        return iter(listed)
 
     def write_bytes(self, uri: str, data: bytes) -> None:
         self._act(lambda: self.objects.update({uri: data}))
@@ -237,8 +239,9 @@ class TroubledStore(KillableStore):
     def delete(self, uri: str) -> None:
         self._act(lambda: self.objects.pop(uri, None))
 
-    def _act(self, effect: Callable):
+    def _act(self, effect: Callable, *, changes: bool = True):
         self.actions += 1
+        self.changed = self.changed or (changes and self.actions == self.at)
         if self.at < 0 or self.actions < self.at or (self.actions > self.at and "killed" not in self.trouble):
             return effect()
         if self.actions == self.at and "after" in self.trouble:
@@ -272,6 +275,8 @@ def test_trouble_at_any_action_loses_nothing_and_the_next_start_goes_on(trouble:
         store, met = troubled(trouble, at, whole.objects)
         if not met:
             break
+        if "after" in trouble and not store.changed:
+            continue  # the same as before it
         dataset = dataset_of(store)
         assert (dataset.buckets, dataset.journal) in ((2, FIRST_JOURNAL), (WANTED, "journal-by-r1"))
         assert seen(store) == before, f"action {at}: not even a look without a start finds the same"
@@ -292,7 +297,7 @@ def test_trouble_at_any_action_loses_nothing_and_the_next_start_goes_on(trouble:
     assert at > 60, "that is not all of it"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_again_and_again_in_whatever_comes_next_it_ends_at_last(seed: int) -> None:
     rng = random.Random(seed)
     whole = made()

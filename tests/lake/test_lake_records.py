@@ -30,7 +30,7 @@ def rewritten(data: bytes, change) -> bytes:
     return sink.getvalue()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(records, max_size=6))
 def test_records_come_back_as_they_were(segment: list) -> None:
     assert decode_records(encode_records(segment)) == [as_stored(record) for record in segment]
@@ -113,7 +113,7 @@ def test_what_is_no_parquet_file_is_refused(data: bytes) -> None:
         decode_records(data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_segment_that_was_cut_is_refused(data: st.DataObject) -> None:
     whole = encode_records(SEGMENT)
@@ -128,7 +128,7 @@ def test_a_bit_that_flipped_in_a_page_is_noticed() -> None:
         decode_records(bytes(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_never_ends_in_another_exception(data: st.DataObject) -> None:
     damaged = bytearray(encode_records(SEGMENT))

@@ -47,7 +47,7 @@ def published(*records: Record, store: KillableStore | None = None) -> tuple[pa.
     return journal.read_unpublished(0, {}, {NEW})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(labelled, min_size=1, max_size=4, unique_by=lambda result: result.image.image_id))
 def test_rows_make_the_tables_that_results_make(results: list[ImageResult]) -> None:
     rows, others = published(*(Finished(RUN, result) for result in results))
@@ -122,7 +122,7 @@ def test_claims_and_open_tasks_are_nothing_to_publish() -> None:
     assert published(ACCEPTED) == (None, {NEW: []})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(*(st.lists(some_records, max_size=8) for _ in range(4)))
 def test_by_columns_or_by_records_the_same_is_published(
     covered: list[Record], compacted: list[Record], added: list[Record], late: list[Record]

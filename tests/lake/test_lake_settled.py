@@ -126,7 +126,7 @@ def some_ordinary(draw: st.DrawFn) -> list[Record]:
     return [*chain.from_iterable(made), *draw(st.lists(some_records, max_size=3))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(some_records, max_size=3), some_ordinary(), some_ordinary())
 def test_fresh_or_not_an_image_is_counted_alike(covered: list[Record], one: list[Record], other: list[Record]) -> None:
     made = journal([replace(record, run_id="run-a") for record in covered], one)
@@ -146,7 +146,7 @@ def test_fresh_or_not_an_image_is_counted_alike(covered: list[Record], one: list
     assert told[0] == told[1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     *(st.lists(some_records, max_size=8) for _ in range(3)),
     st.builds(
@@ -174,7 +174,7 @@ def test_settled_or_not_an_image_is_planned_and_counted_alike(
     assert told[0] == told[1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(some_records, min_size=1, max_size=8), st.lists(some_records, max_size=8))
 def test_a_compaction_keeps_what_it_would_if_every_record_were_looked_at(covered: list, compacted: list) -> None:
     made = journal(covered, compacted=compacted)

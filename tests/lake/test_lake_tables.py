@@ -144,7 +144,7 @@ one_of_each_image = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(one_of_each_image, st.randoms(use_true_random=False))
 def test_equal_results_in_any_order_give_equal_files(some: list, rng: random.Random) -> None:
     shuffled = rng.sample(some, len(some))
@@ -152,7 +152,7 @@ def test_equal_results_in_any_order_give_equal_files(some: list, rng: random.Ran
         assert encode_table(make(shuffled)) == encode_table(make(some))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, "", "a", "b"])), max_size=6, unique=True))
 def test_rows_are_sorted_by_uri_and_crop_and_place(places: list) -> None:
     two = outputs(([prediction("a", 1.0)], [prediction("b", 0.0)]), ([prediction("c", 1.0)], []))

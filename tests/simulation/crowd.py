@@ -44,6 +44,7 @@ class Setting:
         quota: what the service accepts, from second to second: ``{0: 100, 60: 50}``.
         retry_after: what a refusal says: ``seconds`` (whole ones), ``date`` (up to a second ahead), ``none``, or
             ``any`` of them.
+        posts_per_s: what a process can make at most, None for as many as it may.
         lost_beats: share of the heartbeats that the store fails to write.
         burst: calls that the service saves up; None: a tenth of a second's worth, at least 2.
         post_s, latency, store_s: of a call, a task, an operation of the store; ``late_s``: of a sender that is woken.
@@ -55,6 +56,7 @@ class Setting:
     quota: Mapping[float, float] = field(default_factory=lambda: {0.0: 100.0})
     burst: float | None = None
     retry_after: str = "seconds"
+    posts_per_s: float | None = None
     post_s: tuple[float, float] = (0.005, 0.03)
     late_s: tuple[float, float] = (0.0, 0.002)
     latency: tuple[float, float] = (0.2, 0.3)
@@ -225,6 +227,9 @@ class Member(Actor):
     def share_rate(self, sharers: int) -> None:
         self.core.share_rate(sharers)
 
+    def rest(self) -> None:
+        self.core.rest(self.clock.now)
+
     def hear(self, others: Cut) -> None:
         self.core.hear(others, self.clock.now)
 
@@ -294,6 +299,9 @@ class Member(Actor):
                 self._after(min(wait_s, 0.5) + self.rng.uniform(*self.crowd.setting.late_s), self._gate_again)
                 return
             self._post(self._gate.popleft())
+            if self.crowd.setting.posts_per_s is not None:
+                self._gate_waits = True
+                self._after(1.0 / self.crowd.setting.posts_per_s, self._gate_again)
 
     def _gate_again(self) -> None:
         self._gate_waits = False

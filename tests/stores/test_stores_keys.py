@@ -101,9 +101,11 @@ def test_a_reader_finds_the_old_object_or_the_new_one(store: Store) -> None:
     ended = threading.Event()
 
     def write() -> None:
-        for number in range(1, 60):
-            storage.write_bytes(uri, str(number % 10).encode() * 1000)
-        ended.set()
+        try:
+            for number in range(1, 60):
+                storage.write_bytes(uri, str(number % 10).encode() * 1000)
+        finally:
+            ended.set()
 
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(write)

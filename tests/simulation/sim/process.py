@@ -244,6 +244,10 @@ class Process(Actor):
         """So many processes post."""
         self.core.share_rate(sharers)
 
+    def rest(self) -> None:
+        """Others post."""
+        self.core.rest(self.clock.now)
+
     def hear(self, others: Cut) -> None:
         """What the others know of the service's quota."""
         self.core.hear(others, self.clock.now)
