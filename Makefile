@@ -38,7 +38,7 @@ chaos: $(READY) ## Kill the real command at random moments: KILLS=5 times a test
 	CHAOS_KILLS=$(or $(KILLS),5) CHAOS_SEED=$(or $(SEED),1) $(PY) $(PYTEST) -m chaos tests/chaos
 
 test-runners: $(ENGINES_READY) ## Run jobs on a Flink cluster, Prism and Spark; what they need is built once (20 minutes)
-	$(PY) -m pytest -m runners tests/runners
+	$(PY) -m pytest -m runners tests/runners tests/readers
 
 test-stores: $(ENGINES_READY) ## Run jobs from and to MinIO, a GCS emulator, azurite and HDFS; built once (15 minutes)
 	$(PY) -m pytest -m stores tests/stores
