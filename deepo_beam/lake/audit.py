@@ -144,6 +144,18 @@ def read_columns(output: str, file: PublishedFile, columns: list[str], store: St
     return ReadBack(table)
 
 
+def read_sound(output: str, file: PublishedFile, columns: list[str], store: Store = storage) -> pa.Table:
+    """As :func:`read_columns`, where one file that cannot be read spoils the whole.
+
+    Raises:
+        StorageError: it is gone, altered, or cannot be read.
+    """
+    found = read_columns(output, file, columns, store)
+    if found.problem:
+        raise StorageError(f"{found.problem}: see `deepo-beam verify {output}`")
+    return found.table
+
+
 def _earlier_files(output: str, run_id: str, problems: _Problems, store: Store) -> list[PublishedFile]:
     """Of the complete runs, but for this one."""
     runs = [other for other in complete_runs(output, store) if other != run_id]

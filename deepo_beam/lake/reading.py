@@ -11,11 +11,11 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from deepo_beam import storage
 from deepo_beam.errors import ConfigError
 from deepo_beam.identity import normalise_uri
+from deepo_beam.lake.audit import read_sound
 from deepo_beam.lake.dataset import find_dataset
 from deepo_beam.lake.journal import Store
 from deepo_beam.lake.manifest import READS_AT_ONCE, PublishedFile, complete_runs, read_manifest
@@ -90,8 +90,7 @@ def _parts(
     read = [name for name in _names(table) if name in names or (newest is not None and name == "image_id")]
 
     def read_file(run: str, file: PublishedFile) -> pa.Table:
-        with store.open_input(store.join(output, file.path)) as stream, pq.ParquetFile(stream) as parquet:
-            part = parquet.read(columns=read, use_threads=False)
+        part = read_sound(output, file, read, store)
         part = part.append_column("run_id", pa.repeat(pa.scalar(run), part.num_rows))
         return part if newest is None else part.filter(pc.is_in(part["image_id"], newest.get(run, _NONE)))
 

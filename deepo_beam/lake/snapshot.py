@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from deepo_beam import storage
-from deepo_beam.errors import ConfigError, StorageError
-from deepo_beam.lake.audit import read_columns
+from deepo_beam.errors import ConfigError
+from deepo_beam.lake.audit import read_sound
 from deepo_beam.lake.dataset import Dataset
 from deepo_beam.lake.journal import OUTCOMES, Journal, Store
 from deepo_beam.lake.manifest import PublishedFile, complete_runs, read_manifest, versions, write_manifest
@@ -118,14 +118,13 @@ def known_labels(output: str, store: Store = storage) -> list[KnownLabel]:
         StorageError: a table cannot be read.
     """
     columns = ["label_id", "label_name", "threshold"]
-    parts: list[pa.Table] = []
-    for run_id in complete_runs(output, store):
-        for file in read_manifest(run_uri(output, run_id, "manifest.json", store), store):
-            if file.path.startswith("labels/") and file.rows:
-                found = read_columns(output, file, columns, store)
-                if found.problem:
-                    raise StorageError(f"{found.problem}: see `deepo-beam verify {output}`")
-                parts.append(_highest(found.table))
+    files = [
+        file
+        for run_id in complete_runs(output, store)
+        for file in read_manifest(run_uri(output, run_id, "manifest.json", store), store)
+        if file.path.startswith("labels/") and file.rows
+    ]
+    parts = [_highest(read_sound(output, file, columns, store)) for file in files]
     if not parts:
         return []
     rows = _highest(pa.concat_tables(parts)).sort_by([("label_id", "ascending"), ("label_name", "ascending")])

@@ -15,13 +15,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 from deepo_beam.config import LabelConfig
 from deepo_beam.engine import EngineClosedError, NotAttempted, Session, Settled
 from deepo_beam.errors import ConfigError, StorageError
-from deepo_beam.inputs import InputOptions
 from deepo_beam.lake.journal import History
 from deepo_beam.lake.listing import write_listing
 from deepo_beam.lake.patience import PATIENT
 from deepo_beam.lake.plan import PlannedEntry, share_calls, work_of
 from deepo_beam.lake.tally import calls_left
-from deepo_beam.preflight import prepare
+from deepo_beam.preflight import input_options, prepare
 from deepo_beam.run import RunPlan
 from deepo_beam.transforms import labelling_process
 from deepo_beam.transforms.as_images import AsImages
@@ -86,7 +85,7 @@ class LabelImages(beam.PTransform[PCollection[Any], PCollection[ImageResult]]):
             raise ConfigError("LabelImages labels bounded collections only: this one never ends")
         if images.windowing.windowfn.is_merging():
             raise ConfigError("LabelImages would merge these windows, for it groups images: label first, then window")
-        refs = images | "AsImages" >> AsImages(_columns(self._config))
+        refs = images | "AsImages" >> AsImages(input_options(self._config))
         pipeline = images.pipeline
         plan = prepare(self._config, alone=labelling_process.is_alone(pipeline.runner, pipeline.options))
         return (refs | "LabelBuckets" >> LabelBuckets(plan, accounted=False))[RESULTS]
@@ -242,10 +241,6 @@ class _LabelBucketFn(PlanBucketFn):
             for timestamp, window in self._places.pop((work.bucket, work.image.image_id)):
                 if isinstance(outcome, Settled):
                     yield WindowedValue(outcome.result, timestamp, (window,))
-
-
-def _columns(config: LabelConfig) -> InputOptions:
-    return InputOptions(config.uri_column, config.id_column, config.bbox_column, config.polygon_column)
 
 
 def _labelled_us(entry: PlannedEntry) -> int:

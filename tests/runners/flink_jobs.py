@@ -58,6 +58,23 @@ def when_accepted(service: RunningEmulator, wanted: int, process: subprocess.Pop
         time.sleep(0.1)
 
 
+def at_work(there: Job, images: int, accepted: int) -> subprocess.Popen[str]:
+    """The command over so many images, when the service has accepted so many calls."""
+    there.make_photos(images)
+    process = there.start()
+    when_accepted(there.service, accepted, process)
+    return process
+
+
+def assert_same_tables(there: Job, here: Job, images: int) -> None:
+    """Row for row those of another job, which is run now; so many images were labelled, and one was broken."""
+    here.name = "here"
+    here.label()
+    for table, least in (("images", images + 1), ("errors", 1), ("labels", images)):
+        assert rows(there.lake, table) == rows(here.lake, table)
+        assert len(rows(here.lake, table)) >= least
+
+
 def check_here(there: Job) -> None:
     """Every promise, by the same command in one process, which does what is left."""
     there.runner, there.flags = (), ()

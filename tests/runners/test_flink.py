@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flink_cluster import FlinkCluster
-from flink_jobs import job, most_in, rows, use_of_rate
+from flink_jobs import assert_same_tables, job, most_in, use_of_rate
 from flink_metrics import metrics_of
 
-from deepo_beam.emulator.testing import RunningEmulator, running_emulator
+from deepo_beam.emulator.testing import RunningEmulator
 from deepo_beam.transforms.label_metrics import NAMESPACE
 
 IMAGES = 2000
-
-
-@pytest.fixture
-def service() -> Iterator[RunningEmulator]:
-    with running_emulator(latency=0.2) as emulator:
-        yield emulator
 
 
 def test_the_tables_are_those_of_one_process_row_for_row_and_metrics_are_on_flinks_rest(
@@ -49,11 +42,7 @@ def test_the_tables_are_those_of_one_process_row_for_row_and_metrics_are_on_flin
         "rate_share_percent",
     } <= seen.keys()
 
-    here.name = "here"
-    here.label()
-    for table, least in (("images", IMAGES + 1), ("errors", 1), ("labels", IMAGES)):
-        assert rows(there.lake, table) == rows(here.lake, table)
-        assert len(rows(here.lake, table)) >= least
+    assert_same_tables(there, here, IMAGES)
 
 
 @pytest.mark.parametrize("parallelism", [2, 4])

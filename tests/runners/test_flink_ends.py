@@ -6,31 +6,21 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from flink_cluster import FlinkCluster
-from flink_jobs import check_here, communicate, job, when_accepted
+from flink_jobs import at_work, check_here, communicate, job
 
-from deepo_beam.emulator.testing import RunningEmulator, running_emulator
+from deepo_beam.emulator.testing import RunningEmulator
 
 IMAGES = 600
-
-
-@pytest.fixture
-def service() -> Iterator[RunningEmulator]:
-    with running_emulator(latency=0.2) as emulator:
-        yield emulator
 
 
 def test_a_killed_worker_costs_no_image_and_no_call_that_is_not_told(
     tmp_path: Path, service: RunningEmulator, flink: FlinkCluster
 ) -> None:
     there = job(tmp_path, service, flink.flags(2), "--rate", "40/s")
-    there.make_photos(IMAGES)
-    process = there.start()
-    when_accepted(service, 150, process)
+    process = at_work(there, IMAGES, 150)
     os.kill(there.rng.choice(flink.workers(flink.alive()[0])), signal.SIGKILL)
     out, err = communicate(process)
     assert process.returncode == 0, err  # Flink ran it again
@@ -43,9 +33,7 @@ def test_a_killed_task_manager_costs_no_image_and_no_call_that_is_not_told(
     tmp_path: Path, service: RunningEmulator, flink: FlinkCluster
 ) -> None:
     there = job(tmp_path, service, flink.flags(2), "--rate", "40/s")
-    there.make_photos(IMAGES)
-    process = there.start()
-    when_accepted(service, 150, process)
+    process = at_work(there, IMAGES, 150)
     victim = there.rng.choice(flink.alive())
     assert flink.workers(victim)
     victim.kill()
@@ -63,9 +51,7 @@ def test_a_job_that_is_cancelled_in_flinks_pages_can_be_resumed(
     tmp_path: Path, service: RunningEmulator, flink: FlinkCluster
 ) -> None:
     there = job(tmp_path, service, flink.flags(2), "--rate", "20/s")
-    there.make_photos(IMAGES)
-    process = there.start()
-    when_accepted(service, 60, process)
+    process = at_work(there, IMAGES, 60)
     flink.cancel(flink.last_job())
     out, err = communicate(process)
     assert (process.returncode, out) == (5, ""), err
@@ -81,9 +67,7 @@ def test_ctrl_c_of_the_launcher_stops_all_workers_in_order(
     tmp_path: Path, service: RunningEmulator, flink: FlinkCluster
 ) -> None:
     there = job(tmp_path, service, flink.flags(2), "--rate", "20/s")
-    there.make_photos(IMAGES)
-    process = there.start()
-    when_accepted(service, 60, process)
+    process = at_work(there, IMAGES, 60)
     process.send_signal(signal.SIGINT)
     out, err = communicate(process)
     assert process.returncode == 5, err

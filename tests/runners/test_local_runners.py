@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flink_jobs import check_here, communicate, job, rows
+from flink_jobs import assert_same_tables, check_here, communicate, job, rows
 from runner_parts import prism
 
-from deepo_beam.emulator.testing import RunningEmulator, running_emulator
+from deepo_beam.emulator.testing import RunningEmulator
 
 IMAGES = 2000
-
-
-@pytest.fixture
-def service() -> Iterator[RunningEmulator]:
-    with running_emulator(latency=0.2) as emulator:
-        yield emulator
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +27,7 @@ def test_prism_leaves_the_tables_of_beams_own_runner(
     summary = there.label()
     assert summary["listed"] == IMAGES + 1
     assert summary["calls"] == service.stats()["accepted"] == IMAGES
-    here.name = "here"
-    here.label()
-    for table, least in (("images", IMAGES + 1), ("errors", 1), ("labels", IMAGES)):
-        assert rows(there.lake, table) == rows(here.lake, table)
-        assert len(rows(here.lake, table)) >= least
+    assert_same_tables(there, here, IMAGES)
 
 
 def test_a_job_that_fails_on_prism_says_why_and_is_not_run_again(

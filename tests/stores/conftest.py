@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_azure import running_azurite
@@ -15,7 +16,7 @@ from store_tools import Store
 
 from deepo_beam.emulator.testing import RunningEmulator, running_emulator
 
-STARTS = {"s3": running_minio, "gcs": running_gcs, "azure": running_azurite, "hdfs": running_hdfs}
+STARTS = {"minio": running_minio, "gcs": running_gcs, "azure": running_azurite, "hdfs": running_hdfs}
 _folders = count(1)
 
 
@@ -26,29 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.stores)
 
 
-def _server(name: str, factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with STARTS[name](factory.mktemp(name)) as server:
-        yield server
+def _server(name: str) -> Any:
+    @pytest.fixture(scope="session", name=f"{name}_server")
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+        with STARTS[name](tmp_path_factory.mktemp(name)) as started:
+            yield started
+
+    return server
 
 
-@pytest.fixture(scope="session")
-def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    yield from _server("s3", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    yield from _server("gcs", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    yield from _server("azure", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def hdfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    yield from _server("hdfs", tmp_path_factory)
+minio_server, gcs_server, azure_server, hdfs_server = (_server(name) for name in STARTS)
 
 
 @pytest.fixture(params=["minio", "gcs", "azure", "hdfs"])
